@@ -1,0 +1,47 @@
+# Everything a person or a script needs. `make demo` and `make test` are the two that matter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install demo test check format bench-serving soak clean
+help:
+	@echo "make demo            start everything, play the digits task over HTTP, print the result"
+	@echo "make test            install what the tests need and run them"
+	@echo "make check           format, lint, import contracts, types"
+	@echo "make bench-serving   server CPU per request against the floor and the peers"
+	@echo "make soak            200,000 decisions against a small Redis: memory stays flat"
+
+$(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e clients/python -e ".[embedded,demo,dev]"
+	touch $(INSTALLED)
+
+install: $(INSTALLED)
+
+demo: install
+	$(BIN)/nacre demo $(ARGS)
+
+test: install check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy agent_core service clients/python/src tests benchmarks examples
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-serving: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks.serving $(ARGS)
+
+soak: install
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+clean:
+	rm -rf $(VENV) .nacre .mypy_cache .ruff_cache .pytest_cache
