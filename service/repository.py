@@ -1,0 +1,76 @@
+"""The key layout of one policy, and how the scripts beside the repositories are loaded.
+
+Every key of a policy carries the hash tag `{policy}`, so that one Lua script may touch several of them
+on a Redis Cluster too.
+
+    nacre:policies                      set: the names of all policies
+    nacre:hints                         pub/sub: "policy" when something of it changed (a hint, not truth)
+    nacre:lease:<role>                  string: who holds the role
+    nacre:{p}:meta                      hash: config, live and previous version, pin, revisions
+    nacre:{p}:versions                  hash: version number -> its JSON description
+    nacre:{p}:catalog:<revision>        string: the action catalog as JSON
+    nacre:{p}:log                       stream: every event in order; the source of all that follows
+    nacre:{p}:d:<decision id>           hash: b record, g digest, s state, a activated, x replay id
+    nacre:{p}:r:<decision id>           hash: the reward ledger; exists before the decision if a reward came first
+    nacre:{p}:due                       sorted set: decisions waiting to be joined, by due time in ms
+    nacre:{p}:early                     sorted set: ledgers without a decision, by arrival in ms
+    nacre:{p}:ep:<episode id>           hash: step -> decision id; sealed; next observation of the end
+    nacre:{p}:episodes                  sorted set: open episodes by last activity in ms
+    nacre:{p}:replay                    stream: finished transitions for the learner
+    nacre:{p}:counts                    hash: the account of the policy
+    nacre:{p}:job, nacre:{p}:job:<id>   string, hash: learn jobs
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+POLICIES = "nacre:policies"
+HINTS = "nacre:hints"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua script, sent by its SHA-1 after a SCRIPT LOAD."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def load(cls, package: str, name: str) -> Script:
+        text = files(package).joinpath(name).read_text("utf-8")
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class PolicyKeys:
+    """The key names of one policy, made once and shared."""
+
+    __slots__ = (
+        "catalog_prefix", "counts", "decision_prefix", "due", "early", "episode_prefix", "episodes",
+        "job", "ledger_prefix", "log", "meta", "policy", "replay", "versions",
+    )  # fmt: skip
+
+    def __init__(self, policy: str) -> None:
+        root = f"nacre:{{{policy}}}:"
+        self.policy = policy
+        self.meta = root + "meta"
+        self.versions = root + "versions"
+        self.catalog_prefix = root + "catalog:"
+        self.log = root + "log"
+        self.decision_prefix = root + "d:"
+        self.ledger_prefix = root + "r:"
+        self.due = root + "due"
+        self.early = root + "early"
+        self.episode_prefix = root + "ep:"
+        self.episodes = root + "episodes"
+        self.replay = root + "replay"
+        self.counts = root + "counts"
+        self.job = root + "job"
+
+
+def text(value: Any) -> str:
+    """A Redis reply as text."""
+    return value.decode() if isinstance(value, bytes) else str(value)
