@@ -188,13 +188,14 @@ class ReplayConfig(ModuleConfig, ABC):
 
 
 class PolicyLearnerConfig(ModuleConfig, ABC):
-    """Base of learner configs; `capabilities` is what the compatibility check compares.
-
-    `refresh_period_updates`: how often `refresh` is due, in updates; 0 means never.
-    """
+    """Base of learner configs; `capabilities` is what the compatibility check compares."""
 
     capabilities: ClassVar[frozenset[Capability]]
-    refresh_period_updates: int = 0
+
+    @property
+    def refresh_period(self) -> int:
+        """How often `refresh` is due, in updates; 0 means never."""
+        return 0
 
     @abstractmethod
     def build_policy(self, spec: ProblemSpec) -> Policy:

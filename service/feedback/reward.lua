@@ -1,13 +1,16 @@
 -- Adds, amends or retracts one reward of a decision, atomically.
 -- KEYS 1 decision  2 ledger  3 log  4 due  5 counts  6 early
 -- ARGV 1 decision id  2 reward id  3 entry  4 op  5 final (0|1)  6 now_ms  7 early cap  8 early ttl ms  9 event
--- Returns {state, entry, entry, ...}: the entries that count after this call.
+-- Returns {state, entry, arrival_ms, entry, arrival_ms, ...}: the entries that count after this call.
 local function answer(state)
   redis.call('HINCRBY', KEYS[5], 'reward_' .. state, 1)
   local out = {state}
   local all = redis.call('HGETALL', KEYS[2])
   for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 2) == 'r:' then out[#out + 1] = all[i + 1] end
+    if string.sub(all[i], 1, 2) == 'r:' then
+      out[#out + 1] = all[i + 1]
+      out[#out + 1] = redis.call('HGET', KEYS[2], 't:' .. string.sub(all[i], 3))
+    end
   end
   return out
 end
@@ -16,7 +19,10 @@ local function write()
   local current = redis.call('HGET', KEYS[2], now)
   if ARGV[4] ~= 'add' then redis.call('HSETNX', KEYS[2], first, current) end
   if ARGV[4] == 'retract' then redis.call('HDEL', KEYS[2], now)
-  else redis.call('HSET', KEYS[2], now, ARGV[3]) end
+  else
+    redis.call('HSET', KEYS[2], now, ARGV[3])
+    redis.call('HSETNX', KEYS[2], 't:' .. ARGV[2], ARGV[6])
+  end
   redis.call('HINCRBY', KEYS[2], 'rev', 1)
   if ARGV[5] == '1' then redis.call('HSET', KEYS[2], 'final', '1') end
   redis.call('XADD', KEYS[3], '*', 't', 'reward', 'd', ARGV[1], 'b', ARGV[9])

@@ -1,0 +1,1 @@
+"""From what a caller sends to what a policy sees: one featurizer for observations and actions."""

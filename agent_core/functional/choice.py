@@ -1,0 +1,106 @@
+"""From scores to the probability of every action, and from probabilities to one choice.
+
+These run in every decision, so they are numpy on one action set: `value` is `[A]` float64 with A >= 1
+and magnitudes up to `LARGEST_SCORE`, results are `[A]` float64 that sum to 1 within 1e-12. The idiom
+`x[x.argmax()]` is the maximum at a quarter of the price of `x.max()` on ten actions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent_core.types import Doubles
+
+LARGEST_SCORE = 1e150
+"""Beyond it, a difference of scores times a scale could overflow; the agent refuses such scores."""
+
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def greedy(value: Doubles) -> Doubles:
+    """All probability on the highest value, split equally among exact ties."""
+    ties = value == value[value.argmax()]
+    return ties / np.count_nonzero(ties)
+
+
+def epsilon_greedy(value: Doubles, epsilon: float) -> Doubles:
+    """Greedy with probability 1 - epsilon, uniform with probability `epsilon` in [0, 1]."""
+    return with_floor(greedy(value), epsilon / len(value))
+
+
+def softmax(value: Doubles, temperature: float) -> Doubles:
+    """Boltzmann probabilities, proportional to exp(value / temperature); `temperature` >= 1e-6."""
+    weights: Doubles = np.exp((value - value[value.argmax()]) / temperature)
+    return weights / weights.sum()
+
+
+def square_cb(value: Doubles, scale: float) -> Doubles:
+    """Inverse gap weighting with learning rate `scale` >= 0; Foster & Rakhlin 2020, algorithm 1.
+
+    An action that is not the best gets 1 / (A + scale * gap); the best gets the rest, split equally
+    among exact ties (the paper picks one of them; the split is the average over that pick).
+    """
+    best = value[value.argmax()]
+    probabilities: Doubles = 1.0 / (len(value) + scale * (best - value))
+    ties = value == best
+    rest = 1.0 - probabilities.sum()
+    probabilities[ties] += rest / np.count_nonzero(ties)
+    return probabilities
+
+
+def posterior_maxima(
+    value: Doubles, spread: Doubles, draws: int, seed: int, scale: float = 1.0
+) -> Doubles:
+    """Share of `draws` joint posterior draws in which each action is the best; ties are split.
+
+    `spread`: `[A, R]`, a factor of the posterior covariance; `scale` multiplies the standard
+    deviations. An estimate of Thompson sampling's probabilities with standard error below
+    0.5 / sqrt(draws); what falls under about 1 / draws reads as 0.
+    """
+    actions, rank = spread.shape
+    if rank > 2 * actions:
+        # The triangle has the same covariance with A columns. Normals cost most, and the
+        # factorization pays for itself from about twice as many columns as actions.
+        spread = np.linalg.qr(spread.T, mode="r").T
+    generator = np.random.Generator(np.random.PCG64(seed))
+    normals = generator.standard_normal((spread.shape[1], draws))
+    samples = value[:, None] + (scale * spread) @ normals
+    ties = samples == samples.max(axis=0)
+    wins = ties.sum(axis=1)
+    if wins.sum() > draws:
+        return (ties / ties.sum(axis=0)).mean(axis=1)  # type: ignore[no-any-return]
+    return wins / draws  # type: ignore[no-any-return]
+
+
+def with_floor(probabilities: Doubles, floor: float) -> Doubles:
+    """Mixes in the uniform distribution, so that every action has at least `floor`.
+
+    A floor above 1 / A is taken as 1 / A, which is uniform.
+    """
+    if floor <= 0.0:
+        return probabilities
+    actions = len(probabilities)
+    share = min(floor, 1.0 / actions)
+    return (1.0 - actions * share) * probabilities + share
+
+
+def sample(probabilities: Doubles, uniform: float) -> int:
+    """Index of the action that `uniform` in [0, 1) falls on. Never an action with probability 0.
+
+    Inverse of the cumulative sum, scaled by its own total: rounding may leave the total beside 1, but
+    `uniform * total` stays below the total, and a search to the right skips steps of height 0.
+    """
+    cumulative = np.add.accumulate(probabilities)
+    return int(cumulative.searchsorted(uniform * cumulative[-1], "right"))
+
+
+def uniform_from(seed: int) -> float:
+    """A number in [0, 1) that only depends on the 64-bit `seed`: splitmix64, top 53 bits.
+
+    Steele, Lea & Flood 2014. Constructing one of numpy's generators for a single number costs ten
+    times as much.
+    """
+    z = (seed + 0x9E37_79B9_7F4A_7C15) & _WORD
+    z = ((z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9) & _WORD
+    z = ((z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB) & _WORD
+    return ((z ^ (z >> 31)) >> 11) * 2.0**-53

@@ -1,0 +1,1 @@
+"""Function approximators, and the numpy forms that serve them."""

@@ -1,0 +1,1 @@
+"""Algorithms: a policy (the act half) and what trains it (the learn half)."""

@@ -1,0 +1,1 @@
+"""Learners that treat every decision as a whole: what follows it does not matter."""

@@ -1,0 +1,159 @@
+"""A network that learns the features, and Bayesian linear regression on top of them.
+
+Riquelme et al. 2018 (Neural Linear). Two differences: the features that are served stand still between
+two refreshes while a second copy trains, so that the posterior is exact for what is served and each
+observation counts once; and a refresh rebuilds it from the whole replay, because statistics of features
+that have moved are worth nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt
+
+from agent_core.functional import bayes
+from agent_core.functional.flat_state import below, under
+from agent_core.interfaces import (
+    Capability,
+    Policy,
+    PolicyLearner,
+    PolicyLearnerConfig,
+    Scorer,
+    TrainingState,
+)
+from agent_core.networks.action_value import ActionValueNetwork, JointFeatures, NumpyFeatures
+from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.pairs import chosen_pairs
+from agent_core.types import ActionScores, Floats, ProblemSpec, RaggedActions, TransitionBatch
+
+
+class NeuralLinearConfig(PolicyLearnerConfig):
+    """Configures `NeuralLinearLearner`.
+
+    `hidden`: widths of the layers; the last is the number of features. `ridge`: precision of the prior
+    of each weight on them. `refresh_period_updates`: how many updates the served features stand still.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"spread", "bandit", "replay"})
+    kind: Literal["neural_linear"] = "neural_linear"
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 64)
+    ridge: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    max_gradient_norm: float = Field(default=10.0, gt=0)
+    refresh_period_updates: int = Field(default=200, ge=1)
+
+    @property
+    def refresh_period(self) -> int:
+        return self.refresh_period_updates
+
+    def build_policy(self, spec: ProblemSpec) -> NeuralLinearPolicy:
+        return NeuralLinearPolicy(spec, self.hidden, self.ridge)
+
+    def build_learner(self, policy: Policy) -> PolicyLearner:
+        assert isinstance(policy, NeuralLinearPolicy)
+        return NeuralLinearLearner(policy, self)
+
+
+class NeuralLinearPolicy(Policy):
+    """Values actions by the posterior mean of a linear head on the last hidden layer and a constant.
+
+    `mean`: `[H + 1]`, `factor`: `[H + 1, H + 1]`, both float64.
+    """
+
+    mean: torch.Tensor
+    factor: torch.Tensor
+
+    def __init__(self, spec: ProblemSpec, hidden: tuple[int, ...], ridge: float) -> None:
+        super().__init__()
+        self.body = JointFeatures(spec.state_dim, spec.action_dim, hidden)
+        self.body.requires_grad_(False)
+        self.register_buffer("mean", torch.zeros(hidden[-1] + 1, dtype=torch.float64))
+        self.register_buffer("factor", bayes.prior_factor(hidden[-1] + 1, ridge))
+
+    def features(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
+        """`[N, H + 1]` float64: the last hidden layer and the constant 1, for `state` `[B, S]`."""
+        hidden = self.body(state, actions).double()
+        return torch.nn.functional.pad(hidden, (0, 1), value=1.0)
+
+    def values(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
+        return (self.features(state, actions) @ self.mean).float()
+
+    def scorer(self) -> Scorer:
+        return _NeuralLinearScorer(self)
+
+
+class NeuralLinearLearner:
+    """Trains a copy of the served features by squared loss; the head is closed form.
+
+    Of the state that `training_state` holds, `network` is the copy in training and its output layer.
+    """
+
+    def __init__(self, policy: NeuralLinearPolicy, config: NeuralLinearConfig) -> None:
+        self.policy: Policy = policy
+        self._served = policy
+        self._ridge = config.ridge
+        body = policy.body
+        state_dim = 0 if body.state_in is None else body.state_in.in_features
+        self._network = ActionValueNetwork(state_dim, body.action_in.in_features, config.hidden)
+        self._network.to(policy.mean.device)
+        self._network.features.load_state_dict(body.state_dict())
+        self._step = GradientStep(
+            dict(self._network.named_parameters()),
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            max_norm=config.max_gradient_norm,
+        )
+
+    def observe(self, new: TransitionBatch) -> None:
+        served = self._served
+        features = served.features(new.state, chosen_pairs(new))
+        for x, reward in zip(features, new.reward.double(), strict=True):
+            bayes.condition_(served.mean, served.factor, x, reward)
+
+    def update(self, batch: TransitionBatch) -> dict[str, float]:
+        predicted = self._network(batch.state, chosen_pairs(batch))
+        return self._step.descend(torch.nn.functional.mse_loss(predicted, batch.reward))
+
+    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
+        """Serves the trained features, with the posterior of everything under them."""
+        served = self._served
+        served.body.load_state_dict(self._network.features.state_dict())
+        precision = self._ridge * torch.eye(
+            len(served.mean), dtype=torch.float64, device=served.mean.device
+        )
+        moment = torch.zeros_like(served.mean)
+        for batch in everything:
+            features = served.features(batch.state, chosen_pairs(batch))
+            precision, moment = bayes.accumulate(precision, moment, features, batch.reward.double())
+        mean, factor = bayes.ridge_solution(precision, moment)
+        served.mean.copy_(mean)
+        served.factor.copy_(factor)
+
+    def training_state(self) -> TrainingState:
+        network = under("network", self._network.state_dict())
+        return network | under("step", self._step.training_state())
+
+    def load_training_state(self, state: TrainingState) -> None:
+        self._network.load_state_dict(below("network", state))
+        self._step.load_training_state(below("step", state))
+
+
+class _NeuralLinearScorer:
+    def __init__(self, policy: NeuralLinearPolicy) -> None:
+        self._hidden = NumpyFeatures(policy.body)
+        mean, factor = policy.mean.cpu().numpy(), policy.factor.cpu().numpy()
+        # Mean and factor side by side: one product gives the value and the spread.
+        self._head = np.column_stack([mean, factor]).astype(np.float32)
+
+    def prepare(self, actions: Floats) -> Floats:
+        """`[A, H + 1]`: the action half of the first layer."""
+        return self._hidden.prepare(actions)
+
+    def score(self, state: Floats, prepared: Floats) -> ActionScores:
+        table = self._hidden.features(state, prepared).dot(self._head).astype(np.float64)
+        return ActionScores(value=table[:, 0], spread=table[:, 1:])

@@ -1,0 +1,1 @@
+"""Learners of action values that bootstrap from the next decision."""

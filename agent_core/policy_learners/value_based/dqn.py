@@ -1,0 +1,143 @@
+"""Deep Q-learning over action sets that change from one decision to the next.
+
+Mnih et al. 2015, with a Huber loss and a slowly mixed target network (Lillicrap et al. 2016). The maximum
+of the target runs over the actions that are available, and safe, next.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch.func import functional_call
+
+from agent_core.functional.flat_state import below, under
+from agent_core.functional.segments import segment_max
+from agent_core.functional.td import huber, one_step_target
+from agent_core.interfaces import (
+    Capability,
+    Policy,
+    PolicyLearner,
+    PolicyLearnerConfig,
+    Scorer,
+    TrainingState,
+)
+from agent_core.networks.action_value import ActionValueNetwork, NumpyActionValue
+from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.pairs import chosen_pairs
+from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
+
+
+class DqnConfig(PolicyLearnerConfig):
+    """Configures `DqnLearner`.
+
+    `hidden`: widths of the layers. `discount`: in [0, 1], what a reward one step later is worth.
+    `target_mix`: in (0, 1], how far the target network moves towards the trained one, each
+    `target_period_updates` updates; 1 copies it.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"sequential", "replay"})
+    kind: Literal["dqn"] = "dqn"
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
+    discount: float = Field(default=0.99, ge=0, le=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_gradient_norm: float = Field(default=10.0, gt=0)
+    target_mix: float = Field(default=0.005, gt=0, le=1)
+    target_period_updates: int = Field(default=1, ge=1)
+
+    def build_policy(self, spec: ProblemSpec) -> DqnPolicy:
+        return DqnPolicy(spec, self.hidden)
+
+    def build_learner(self, policy: Policy) -> PolicyLearner:
+        assert isinstance(policy, DqnPolicy)
+        return DqnLearner(policy, self)
+
+
+class DqnPolicy(Policy):
+    """Values actions by one network."""
+
+    def __init__(self, spec: ProblemSpec, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network = ActionValueNetwork(spec.state_dim, spec.action_dim, hidden)
+
+    def values(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
+        value: torch.Tensor = self.network(state, actions)
+        return value
+
+    def scorer(self) -> Scorer:
+        return NumpyActionValue(self.network)
+
+
+def dqn_target(
+    network: ActionValueNetwork,
+    parameters: Mapping[str, torch.Tensor],
+    batch: TransitionBatch,
+    discount: float,
+) -> torch.Tensor:
+    """`[B]`: reward + discount * the largest Q under `parameters` of the next available actions."""
+    following = batch.next_actions
+    next_q = functional_call(network, dict(parameters), (batch.next_state, following))
+    next_value = segment_max(next_q, following.segments(), len(batch.reward))
+    return one_step_target(batch.reward, batch.bootstraps, next_value, discount)
+
+
+def dqn_loss(
+    network: ActionValueNetwork,
+    parameters: Mapping[str, torch.Tensor],
+    target: torch.Tensor,
+    batch: TransitionBatch,
+) -> torch.Tensor:
+    """Mean Huber loss of Q of the chosen actions under `parameters` against `target` `[B]`."""
+    q = functional_call(network, dict(parameters), (batch.state, chosen_pairs(batch)))
+    return huber(target - q).mean()
+
+
+class DqnLearner:
+    """Holds the target network, the optimizer and the update counter."""
+
+    def __init__(self, policy: DqnPolicy, config: DqnConfig) -> None:
+        self.policy: Policy = policy
+        self._config = config
+        self._network = policy.network
+        self._parameters = dict(policy.network.named_parameters())
+        self._target = copy.deepcopy({k: v.detach() for k, v in self._parameters.items()})
+        self._updates = 0
+        self._step = GradientStep(
+            self._parameters,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            max_norm=config.max_gradient_norm,
+        )
+
+    def observe(self, new: TransitionBatch) -> None:
+        """Does nothing: everything is learned from replay."""
+
+    def update(self, batch: TransitionBatch) -> dict[str, float]:
+        with torch.no_grad():
+            target = dqn_target(self._network, self._target, batch, self._config.discount)
+        metrics = self._step.descend(dqn_loss(self._network, self._parameters, target, batch))
+        self._updates += 1
+        if self._updates % self._config.target_period_updates == 0:
+            self._move_target()
+        return metrics | {"mean_target": float(target.mean())}
+
+    def _move_target(self) -> None:
+        trained = [parameter.detach() for parameter in self._parameters.values()]
+        torch._foreach_lerp_(list(self._target.values()), trained, self._config.target_mix)
+
+    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
+        """Does nothing: no statistics go stale."""
+
+    def training_state(self) -> TrainingState:
+        state = under("target", self._target) | under("step", self._step.training_state())
+        return state | {"updates": torch.tensor(self._updates)}
+
+    def load_training_state(self, state: TrainingState) -> None:
+        for name, value in below("target", state).items():
+            self._target[name].copy_(value)
+        self._step.load_training_state(below("step", state))
+        self._updates = int(state["updates"])

@@ -1,0 +1,1 @@
+"""Turns a sequence of transitions into updates of a learner."""

@@ -1,0 +1,362 @@
+"""One function for each thing the service can do: values in, a `Call` out, no I/O.
+
+A `Call` is a whole request and the way to read its answer. Its body is encoded and its idempotency key
+drawn when it is made, that is once per logical call; every attempt sends the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, Unpack
+
+from ._errors import InputError, ProblemItem
+from ._models import Decision, DecisionLife, Health, RewardResult, ShadowResult
+from ._requests import (
+    ActDefaults,
+    Actions,
+    ActRequest,
+    EndOfEpisode,
+    Observation,
+    Promotion,
+    RewardRequest,
+    TransitionFields,
+)
+from ._wire import (
+    actions_body,
+    encode,
+    new_id,
+    observation_body,
+    path,
+    time_text,
+    without_nones,
+)
+
+T = TypeVar("T")
+JsonObject = dict[str, Any]
+
+# The service gets less than the caller's whole deadline, or its own fallback, which is logged with a
+# propensity, would always arrive just after this client has given up and made an unlogged one.
+SERVICE_SHARE_OF_DEADLINE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: HTTP status, headers (found whatever their case), and the decoded JSON body or None."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One logical call.
+
+    `path`: percent-encoded, with its query. `timeout_s`: bound of all attempts together, None for the
+    client's. `also_read`: statuses beside 2xx that are answers, not errors.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Reply], T]
+    content: bytes | None = None
+    idempotency_key: str | None = None
+    timeout_s: float | None = None
+    also_read: tuple[int, ...] = ()
+
+
+def _get(path_: str, read: Callable[[Reply], T]) -> Call[T]:
+    return Call("GET", path_, read)
+
+
+def _put(path_: str, body: JsonObject, read: Callable[[Reply], T]) -> Call[T]:
+    return Call("PUT", path_, read, encode(body))
+
+
+def _post(path_: str, body: JsonObject | None, read: Callable[[Reply], T]) -> Call[T]:
+    return Call("POST", path_, read, None if body is None else encode(body), new_id())
+
+
+def _json(reply: Reply) -> Any:
+    return reply.body
+
+
+def _nothing(reply: Reply) -> None:
+    return None
+
+
+# Decisions
+
+
+def act_body(
+    observation: Observation | None = None,
+    actions: Actions | None = None,
+    *,
+    deadline_ms: float | None = None,
+    policy: str | None = None,
+    decision_id: str | None = None,
+    subject: str | None = None,
+    excluded_actions: Sequence[str] | None = None,
+    baseline_action: str | None = None,
+    episode: Mapping[str, Any] | None = None,
+    defer_activation: bool | None = None,
+    mode: str | None = None,
+    explore: bool | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> JsonObject:
+    """The body of one act request, or of a batch's defaults. Unknown names are a TypeError."""
+    return without_nones(
+        policy=policy,
+        decision_id=decision_id,
+        subject=subject,
+        observation=None if observation is None else observation_body(observation),
+        actions=None if actions is None else actions_body(actions),
+        excluded_actions=None if excluded_actions is None else list(excluded_actions),
+        baseline_action=baseline_action,
+        episode=episode,
+        defer_activation=defer_activation,
+        mode=mode,
+        explore=explore,
+        deadline_ms=_service_deadline_ms(deadline_ms),
+        metadata=metadata,
+    )
+
+
+def _service_deadline_ms(deadline_ms: float | None) -> float | None:
+    if deadline_ms is None:
+        return None
+    if not deadline_ms > 0:
+        raise InputError(f"deadline_ms is {deadline_ms}; expected more than 0 milliseconds")
+    return deadline_ms * SERVICE_SHARE_OF_DEADLINE
+
+
+def act(body: JsonObject, deadline_ms: float | None) -> Call[Decision]:
+    """One decision. `body`: from `act_body`, with its `decision_id`."""
+    return Call(
+        "POST",
+        "/v1/act",
+        _read_decision,
+        encode(body),
+        body["decision_id"],
+        None if deadline_ms is None else deadline_ms / 1000,
+    )
+
+
+def _read_decision(reply: Reply) -> Decision:
+    replayed = reply.headers.get("idempotency-replayed") == "true"
+    return Decision.from_wire(reply.body, is_replayed=replayed)
+
+
+def batch_bodies(
+    requests: Sequence[ActRequest], defaults: ActDefaults | None, policy: str | None
+) -> tuple[list[JsonObject], JsonObject]:
+    """The items and the defaults of a batch. Every item gets its own decision id, so a repeat is safe."""
+    shared = act_body(**(defaults or {}))
+    items = [act_body(**request) for request in requests]
+    for item in items:
+        item.setdefault("decision_id", new_id())
+        # Into every item, not into the defaults: a batch without defaults needs no merging over there.
+        if policy is not None and "policy" not in shared:
+            item.setdefault("policy", policy)
+    return items, shared
+
+
+def act_batch(
+    items: list[JsonObject], shared: JsonObject, deadline_ms: float | None
+) -> Call[list[Decision | ProblemItem]]:
+    """Many decisions in one request; the answers keep the order of `items`."""
+
+    def read(reply: Reply) -> list[Decision | ProblemItem]:
+        answers = reply.body["responses"]
+        if len(answers) != len(items):
+            raise ValueError(f"{len(answers)} answers to {len(items)} requests")
+        return [_batch_item(answer) for answer in answers]
+
+    body = without_nones(requests=items, defaults=shared or None)
+    timeout_s = None if deadline_ms is None else deadline_ms / 1000
+    return Call("POST", "/v1/act:batch", read, encode(body), new_id(), timeout_s)
+
+
+def _batch_item(answer: JsonObject) -> Decision | ProblemItem:
+    if "problem" in answer:
+        return ProblemItem.from_wire(answer["problem"], answer["status"])
+    return Decision.from_wire(answer)
+
+
+def shadow(
+    observation: Observation,
+    actions: Actions,
+    action_id: str,
+    *,
+    behavior_policy: str | None,
+    propensity: float | None,
+    decision_id: str | None,
+    policy: str | None,
+) -> Call[ShadowResult]:
+    """The policy's view of somebody else's choice."""
+    body = without_nones(
+        policy=policy,
+        decision_id=decision_id or new_id(),
+        observation=observation_body(observation),
+        actions=actions_body(actions),
+        action_id=action_id,
+        propensity=propensity,
+        behavior_policy=behavior_policy,
+    )
+    return _post("/v1/shadow", body, lambda reply: ShadowResult.from_wire(reply.body))
+
+
+def decision(decision_id: str, policy: str | None) -> Call[DecisionLife]:
+    """The whole life of one decision."""
+    where = path("v1", "decisions", decision_id, policy=policy)
+    return _get(where, lambda reply: DecisionLife.from_wire(reply.body))
+
+
+def activate(decision_id: str, policy: str | None) -> Call[None]:
+    """Tells that a deferred decision was shown."""
+    where = path("v1", "decisions", decision_id, "activate", policy=policy)
+    return _post(where, None, _nothing)
+
+
+# Feedback
+
+
+def observe(rewards: Sequence[RewardRequest], policy: str | None) -> Call[list[RewardResult]]:
+    """Rewards for earlier decisions; the results keep their order."""
+    body = {"rewards": [_reward_body(policy, **reward) for reward in rewards]}
+    return _post("/v1/observe", body, _read_rewards)
+
+
+def _reward_body(default_policy: str | None, **reward: Unpack[RewardRequest]) -> JsonObject:
+    unknown = reward.keys() - RewardRequest.__annotations__.keys()
+    if unknown or "decision_id" not in reward:
+        wrong = f"unknown {sorted(unknown)}" if unknown else "no decision_id"
+        raise TypeError(f"a reward with {wrong}; expected {sorted(RewardRequest.__annotations__)}")
+    body = without_nones(**reward)
+    body.setdefault("reward_id", new_id())
+    if default_policy is not None:
+        body.setdefault("policy", default_policy)
+    if "event_time" in body:
+        body["event_time"] = time_text(body["event_time"])
+    return body
+
+
+def observe_transition(policy: str | None, **step: Unpack[TransitionFields]) -> Call[RewardResult]:
+    """One whole step of an episode that was lived elsewhere."""
+    transition = _transition_body(**step)
+    body = without_nones(policy=step.get("policy") or policy, transition=transition)
+    return _post("/v1/observe", body, lambda reply: _read_rewards(reply)[0])
+
+
+def _transition_body(**step: Unpack[TransitionFields]) -> JsonObject:
+    unknown = step.keys() - TransitionFields.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"a transition with unknown {sorted(unknown)}")
+    body = without_nones(**step)
+    body.pop("policy", None)
+    for name in body.keys() & {"observation", "next_observation"}:
+        body[name] = observation_body(body[name])
+    for name in body.keys() & {"available_actions", "next_available_actions"}:
+        body[name] = actions_body(body[name])
+    if "action" in body:
+        body["action"] = {"id": body["action"]}
+    if "event_time" in body:
+        body["event_time"] = time_text(body["event_time"])
+    return body
+
+
+def _read_rewards(reply: Reply) -> list[RewardResult]:
+    return [RewardResult.from_wire(result) for result in reply.body["results"]]
+
+
+def seal_episode(
+    episode_id: str,
+    status: EndOfEpisode,
+    *,
+    next_observation: Observation | None,
+    next_available_actions: Actions | None,
+    policy: str | None,
+) -> Call[None]:
+    """Ends an episode; a truncated one may say what would have come next."""
+    body = without_nones(
+        status=status,
+        next_observation=None if next_observation is None else observation_body(next_observation),
+        next_available_actions=(
+            None if next_available_actions is None else actions_body(next_available_actions)
+        ),
+    )
+    return _post(path("v1", "episodes", episode_id, "seal", policy=policy), body, _nothing)
+
+
+# Learning
+
+
+def learn(
+    *,
+    policy: str | None,
+    new_transitions: int | None,
+    max_steps: int | None,
+    max_seconds: float | None,
+    promote: Promotion,
+    dry_run: bool,
+) -> Call[JsonObject]:
+    """Asks for one learning job now."""
+    until = without_nones(
+        new_transitions=new_transitions, max_steps=max_steps, max_seconds=max_seconds
+    )
+    body = without_nones(policy=policy, until=until, promote=promote, dry_run=dry_run or None)
+    return _post("/v1/learn", body, _json)
+
+
+def job(job_id: str) -> Call[JsonObject]:
+    """How a learning job is doing."""
+    return _get(path("v1", "learn", "jobs", job_id), _json)
+
+
+# Policies
+
+
+def policies() -> Call[Any]:
+    return _get("/v1/policies", _json)
+
+
+def policy(name: str) -> Call[JsonObject]:
+    return _get(path("v1", "policies", name), _json)
+
+
+def put_policy(name: str, config: JsonObject) -> Call[JsonObject]:
+    return _put(path("v1", "policies", name), config, _json)
+
+
+def versions(name: str) -> Call[Any]:
+    return _get(path("v1", "policies", name, "versions"), _json)
+
+
+def promote(name: str, version: str | int) -> Call[JsonObject]:
+    return _post(path("v1", "policies", name, "versions", version, "promote"), {}, _json)
+
+
+def rollback(name: str) -> Call[JsonObject]:
+    return _post(path("v1", "policies", name, "rollback"), {}, _json)
+
+
+def audit(name: str) -> Call[JsonObject]:
+    return _get(path("v1", "policies", name, "audit"), _json)
+
+
+# The service itself
+
+
+def limits() -> Call[JsonObject]:
+    return _get("/v1/limits", _json)
+
+
+def health(where: str) -> Call[Health]:
+    """`where`: "/healthz" or "/readyz". A 503 is an answer here, and waiting for another is the caller's."""
+    return Call("GET", where, _read_health, also_read=(503,))
+
+
+def _read_health(reply: Reply) -> Health:
+    detail = reply.body if isinstance(reply.body, dict) else {}
+    return Health(reply.status < 300, detail)

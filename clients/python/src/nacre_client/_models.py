@@ -1,0 +1,218 @@
+"""What the service answers, as frozen values.
+
+Every `from_wire` takes what it knows and ignores the rest, so that a newer service does not break an
+older client. For the same reason fields with a fixed set of words (`reason`, `state`) are plain strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+UNFINISHED_JOB_STATES = frozenset({"queued", "pending", "running"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenAction:
+    """The action to take: its id, and its position among the actions that were sent."""
+
+    id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankedAction:
+    """One available action. `probability` in [0, 1]; `score` is None when nothing scored it."""
+
+    id: str
+    probability: float
+    score: float | None = None
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> RankedAction:
+        return cls(body["id"], body["probability"], body.get("score"))
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which arm of a rollout decided, how likely that arm was, and the arm's own propensity."""
+
+    arm: str
+    arm_probability: float
+    arm_propensity: float
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> Assignment:
+        return cls(body["arm"], body["arm_probability"], body["arm_propensity"])
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One choice.
+
+    `propensity`: probability in (0, 1] of `action` under everything that really ran. `ranking`: every
+    available action with its probability. `reason`: policy, explore, baseline, fallback or
+    safety_override. `reward_deadline`: rewards after it come too late to be learned from.
+    `is_replayed`: the service had already made this decision and returned the stored one.
+    `is_local`: the service was away and this client fell back; the service knows nothing of this id.
+    """
+
+    decision_id: str
+    policy: str
+    action: ChosenAction
+    propensity: float
+    reason: str
+    model_version: str = ""
+    config_hash: str = ""
+    feature_schema: str = ""
+    ranking: tuple[RankedAction, ...] = ()
+    reasons_detail: Mapping[str, Any] = field(default_factory=dict)
+    assignment: Assignment | None = None
+    mode: str = ""
+    activated: bool = True
+    reward_deadline: datetime | None = None
+    explanation: Any = None
+    is_replayed: bool = False
+    is_local: bool = False
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any], *, is_replayed: bool = False) -> Decision:
+        action, assignment = body["action"], body.get("assignment")
+        return cls(
+            decision_id=body["decision_id"],
+            policy=body["policy"],
+            action=ChosenAction(action["id"], action["index"]),
+            propensity=body["propensity"],
+            reason=body["reason"],
+            model_version=body.get("model_version", ""),
+            config_hash=body.get("config_hash", ""),
+            feature_schema=body.get("feature_schema", ""),
+            ranking=tuple(map(RankedAction.from_wire, body.get("ranking") or ())),
+            reasons_detail=body.get("reasons_detail") or {},
+            assignment=Assignment.from_wire(assignment) if assignment else None,
+            mode=body.get("mode", ""),
+            activated=body.get("activated", True),
+            reward_deadline=_time(body.get("reward_deadline")),
+            explanation=body.get("explanation"),
+            is_replayed=is_replayed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RewardResult:
+    """What became of one reward.
+
+    `state`: joined, pending, duplicate, pending_decision, late, not_activated, superseded or rejected.
+    `reward_so_far`: the decision's reward after it; None when the service cannot say yet.
+    """
+
+    reward_id: str
+    state: str
+    reward_so_far: float | None = None
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> RewardResult:
+        return cls(body.get("reward_id") or "", body["state"], body.get("reward_so_far"))
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowResult:
+    """What the policy thinks of a choice that somebody else made.
+
+    `action_id`: what it would have chosen. `probability_of_logged_action`: in [0, 1], the chance that it
+    chooses what was really done. `agrees`: whether the two are the same.
+    """
+
+    decision_id: str
+    model_version: str
+    action_id: str
+    probability_of_logged_action: float
+    agrees: bool
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> ShadowResult:
+        shadow = body["shadow"]
+        return cls(
+            decision_id=body["decision_id"],
+            model_version=shadow["model_version"],
+            action_id=shadow["action_id"],
+            probability_of_logged_action=shadow["probability_of_logged_action"],
+            agrees=shadow["agrees"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RewardEntry:
+    """One reward as the ledger keeps it: `value` is what counts, `components` are what was sent."""
+
+    reward_id: str
+    value: float
+    cost: float = 0.0
+    type: str | None = None
+    components: Mapping[str, float] = field(default_factory=dict)
+    event_time: datetime | None = None
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> RewardEntry:
+        return cls(
+            reward_id=body["reward_id"],
+            value=body["value"],
+            cost=body.get("cost", 0.0),
+            type=body.get("type"),
+            components=body.get("components") or {},
+            event_time=_time(body.get("event_time")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionLife:
+    """The whole life of one decision: asked, answered, activated, rewarded, joined, learned from.
+
+    `request`, `response`: what was sent and answered. `late_rewards`: kept, but came after the deadline.
+    `learned_by`: the model versions that trained on it.
+    """
+
+    decision_id: str
+    policy: str
+    state: str
+    kind: str = "decision"
+    activated: bool = True
+    made_at: datetime | None = None
+    reward_deadline: datetime | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    response: Mapping[str, Any] = field(default_factory=dict)
+    rewards: tuple[RewardEntry, ...] = ()
+    late_rewards: tuple[RewardEntry, ...] = ()
+    learned_by: tuple[str, ...] = ()
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> DecisionLife:
+        return cls(
+            decision_id=body["decision_id"],
+            policy=body["policy"],
+            state=body["state"],
+            kind=body.get("kind", "decision"),
+            activated=body.get("activated", True),
+            made_at=_time(body.get("made_at")),
+            reward_deadline=_time(body.get("reward_deadline")),
+            request=body.get("request") or {},
+            response=body.get("response") or {},
+            rewards=tuple(map(RewardEntry.from_wire, body.get("rewards") or ())),
+            late_rewards=tuple(map(RewardEntry.from_wire, body.get("late_rewards") or ())),
+            learned_by=tuple(body.get("learned_by") or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A health answer: `is_ok` is the verdict, `detail` says what it rests on."""
+
+    is_ok: bool
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _time(value: str | None) -> datetime | None:
+    """An RFC 3339 text as an aware datetime."""
+    return datetime.fromisoformat(value) if value else None

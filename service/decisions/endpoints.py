@@ -1,0 +1,227 @@
+"""/act, /act:batch and the decision lookup: HTTP in, HTTP out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from service import bodies, metrics
+from service.clock import now_ms
+from service.decisions import logic
+from service.decisions.ids import new_id
+from service.decisions.records import DecisionRecord, Media, decode_record, encode_record
+from service.decisions.repository import DecisionRepository, EpisodePlace, NewDecision
+from service.decisions.schemas import ActRequest, BatchRequest
+from service.errors import Invalid, Problem, ServiceError
+from service.hot import Answer, HotRequest
+from service.policies.served import Served
+from service.policies.store import PolicyStore
+from service.redis_link import UNCONFIRMED, BackpressureError, LinkReplyError
+
+RECORD_FORMAT: Final = 1
+_ENCODE = msgspec.json.Encoder().encode
+_DECODE: Final = {
+    "json": msgspec.json.Decoder(ActRequest).decode,
+    "msgpack": msgspec.msgpack.Decoder(ActRequest).decode,
+}
+_DECODE_BATCH: Final = {
+    "json": msgspec.json.Decoder(BatchRequest).decode,
+    "msgpack": msgspec.msgpack.Decoder(BatchRequest).decode,
+}
+_REPLAYED: Final = (b"idempotency-replayed", b"true")
+_SPOOLED: Final = (b"nacre-durability", b"spooled")
+_QUEUED: Final = (b"nacre-durability", b"queued")
+_UNREPLICATED: Final = (b"nacre-durability", b"unreplicated")
+_REMEMBERED: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A decision that was made and queued; `confirmed` resolves when Redis has it."""
+
+    served: Served
+    new: NewDecision
+    response: bytes
+    confirmed: asyncio.Future[Any] | None
+    deadline: float
+    is_replay: bool = False
+
+
+class ActEndpoint:
+    """POST /v1/act and /v1/act:batch."""
+
+    def __init__(self, store: PolicyStore, repository: DecisionRepository, *, depth: int, batch: int) -> None:
+        self._store = store
+        self._repository = repository
+        self._depth = depth
+        self._batch = batch
+        # Decisions that Redis has not confirmed: a retry during an outage still gets the same answer.
+        self._unconfirmed: OrderedDict[tuple[str, str], tuple[bytes, bytes]] = OrderedDict()
+
+    async def act(self, http: HotRequest) -> Answer:
+        started = time.perf_counter()
+        if http.media == "json":
+            bodies.check_depth(http.body, self._depth)
+        pending = self._decide(http.body, http.media, http, started)
+        response, headers = await self._confirm(pending)
+        metrics.ACT_SECONDS.labels(pending.served.config.policy).observe(time.perf_counter() - started)
+        return Answer(200, response, headers)
+
+    async def batch(self, http: HotRequest) -> Answer:
+        """Answers every item on its own; order is kept."""
+        if http.media == "json":
+            bodies.check_depth(http.body, self._depth)
+        batch = bodies.decode(_DECODE_BATCH[http.media], http.body)
+        if len(batch.requests) > self._batch:
+            detail = f"{len(batch.requests)} requests given, at most {self._batch} allowed; see /v1/limits"
+            raise Invalid("/requests", detail, field_code="too_many")
+        items = [self._batch_item(raw, batch.defaults, http) for raw in batch.requests]
+        answers = [await self._batch_answer(item) for item in items]
+        return Answer(200, b'{"responses":[' + b",".join(answers) + b"]}")
+
+    def _batch_item(
+        self, raw: msgspec.Raw, defaults: dict[str, Any], http: HotRequest
+    ) -> _Pending | ServiceError:
+        codec = msgspec.json if http.media == "json" else msgspec.msgpack
+        try:
+            body = bytes(raw)
+            if defaults:
+                own = bodies.decode(lambda b: codec.decode(b, type=dict[str, Any]), body)
+                body = codec.encode({**defaults, **own})
+            return self._decide(body, http.media, http, time.perf_counter(), is_batch=True)
+        except ServiceError as error:
+            return error
+
+    async def _batch_answer(self, item: _Pending | ServiceError) -> bytes:
+        try:
+            if isinstance(item, ServiceError):
+                raise item
+            response, _ = await self._confirm(item)
+        except ServiceError as error:
+            metrics.REFUSED.labels(error.code).inc()
+            return _ENCODE(_BatchProblem(error.kind.status, error.problem(instance="/v1/act")))
+        return b'{"status":200,' + response[1:]
+
+    # -- one decision -------------------------------------------------------------------------
+
+    def _decide(
+        self, body: bytes, media: Media, http: HotRequest, started: float, is_batch: bool = False
+    ) -> _Pending:
+        request = bodies.decode(_DECODE[media], body)
+        served = self._store.served(request.policy, http.principal)
+        given = request.decision_id or (None if is_batch else http.idempotency_key)
+        decision_id = given or new_id()
+        digest = hashlib.blake2b(body, digest_size=16).digest() if given else b""
+        deadline_s = (request.deadline_ms or served.config.deadline_ms) / 1000
+        if self._unconfirmed and given:
+            known = self._unconfirmed.get((served.config.policy, decision_id))
+            if known is not None:
+                return self._known(served, decision_id, digest, known)
+        state = logic.encode_observation(served, request.observation)
+        available = logic.resolve_actions(served, request.actions)
+        if time.perf_counter() - started > deadline_s:
+            choice = logic.too_late(served, request, decision_id, available)
+        else:
+            choice = logic.choose(served, request, decision_id, state, available)
+        made_ms = now_ms()
+        due_ms = made_ms + int(served.config.reward.wait_s * 1000)
+        response = _ENCODE(logic.answer(served, request, decision_id, available, choice, due_ms))
+        record = DecisionRecord(
+            RECORD_FORMAT, decision_id, "decision", made_ms, due_ms, media, served.catalog.revision, body, response
+        )
+        place = EpisodePlace(request.episode.episode_id, request.episode.step) if request.episode else None
+        new = NewDecision(
+            decision_id, digest, encode_record(record), "decision", due_ms, not request.defer_activation, made_ms, place
+        )
+        confirmed = self._record(served, new)
+        metrics.DECISIONS.labels(served.config.policy, choice.reason).inc()
+        if choice.fallback:
+            metrics.FALLBACKS.labels(served.config.policy, choice.fallback).inc()
+        return _Pending(served, new, response, confirmed, started + deadline_s)
+
+    def _record(self, served: Served, new: NewDecision) -> asyncio.Future[Any] | None:
+        try:
+            confirmed = self._repository.record(served.keys, new)
+        except BackpressureError as error:
+            raise ServiceError("Overloaded", "the log cannot keep up; slow down and retry") from error
+        return None if served.config.durability == "async" else confirmed
+
+    def _known(self, served: Served, decision_id: str, digest: bytes, known: tuple[bytes, bytes]) -> _Pending:
+        if known[0] != digest:
+            raise _mismatch()
+        new = NewDecision(decision_id, digest, b"", "decision", 0, True, 0)
+        return _Pending(served, new, known[1], None, 0.0, is_replay=True)
+
+    async def _confirm(self, pending: _Pending) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+        """The response once Redis has the record, and headers that say what is special about it."""
+        if pending.confirmed is None:
+            return pending.response, (_REPLAYED,) if pending.is_replay else ()
+        left_s = pending.deadline - time.perf_counter()
+        if not pending.confirmed.done() and left_s < self._store.confirm_timeout_s:
+            await asyncio.wait((pending.confirmed,), timeout=max(0.0, left_s))
+            if not pending.confirmed.done():
+                pending.confirmed.add_done_callback(_ignore)
+                return pending.response, (_QUEUED,)
+        try:
+            reply = await pending.confirmed
+        except LinkReplyError as error:
+            raise _refused(error) from error
+        if reply is UNCONFIRMED:
+            self._remember(pending)
+            return pending.response, (_SPOOLED,)
+        if reply[0] != b"new":
+            return self._not_new(pending, reply), (_REPLAYED,)
+        if pending.served.config.durability == "replicated":
+            timeout_ms = int(self._store.confirm_timeout_s * 500)
+            if not await self._repository.wait_for_replica(timeout_ms):
+                return pending.response, (_UNREPLICATED,)
+        return pending.response, ()
+
+    def _not_new(self, pending: _Pending, reply: list[bytes]) -> bytes:
+        """The stored answer for a decision id that Redis knew before."""
+        match reply:
+            case [b"same", digest, record]:
+                if digest != pending.new.digest:
+                    raise _mismatch()
+                metrics.REPLAYED.labels(pending.served.config.policy).inc()
+                return decode_record(record).response
+            case [b"sealed"]:
+                raise ServiceError("EpisodeSealed", "the episode was sealed; start another")
+            case _:
+                detail = "this step of the episode already has a decision; number steps 0, 1, 2, ..."
+                raise ServiceError("StepTaken", detail)
+
+    def _remember(self, pending: _Pending) -> None:
+        metrics.SPOOLED.labels("decision").inc()
+        key = (pending.served.config.policy, pending.new.decision_id)
+        self._unconfirmed[key] = (pending.new.digest, pending.response)
+        if len(self._unconfirmed) > _REMEMBERED:
+            self._unconfirmed.popitem(last=False)
+
+
+class _BatchProblem(msgspec.Struct, frozen=True):
+    status: int
+    problem: Problem
+
+
+def _ignore(future: asyncio.Future[Any]) -> None:
+    """A reply after the deadline: the record is kept either way, an error was counted by the link."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _mismatch() -> ServiceError:
+    detail = "this decision_id was used with another body; repeat the same body or use a new id"
+    return Invalid("/decision_id", detail, "IdempotencyMismatch", "mismatch")
+
+
+def _refused(error: LinkReplyError) -> ServiceError:
+    if "OOM" in str(error):
+        return ServiceError("RedisFull", "Redis is at its memory limit; retry later")
+    return ServiceError("RedisUnavailable", "Redis refused the record; retry later")

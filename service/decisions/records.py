@@ -1,0 +1,44 @@
+"""What is kept of a decision: the request as it came and the answer as it went.
+
+Together they hold all that evaluation and bit-exact replay need, and keeping them as bytes costs the
+hot path nothing. A record is msgpack of a fixed array, the first element being the format version.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from service.decisions.schemas import ActRequest, ActResponse
+
+Media = Literal["json", "msgpack"]
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One decision. Times are Unix milliseconds; `catalog` is the revision that ids refer to."""
+
+    format: int
+    decision_id: str
+    kind: Literal["decision", "shadow"]
+    made_ms: int
+    deadline_ms: int
+    media: Media
+    catalog: int
+    request: bytes
+    response: bytes
+
+
+encode_record = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(DecisionRecord).decode
+
+_REQUEST = {
+    "json": msgspec.json.Decoder(ActRequest).decode,
+    "msgpack": msgspec.msgpack.Decoder(ActRequest).decode,
+}
+decode_response = msgspec.json.Decoder(ActResponse).decode
+
+
+def act_request(record: DecisionRecord) -> ActRequest:
+    """The request of a recorded decision, decoded by the code that decoded it then."""
+    return _REQUEST[record.media](record.request)

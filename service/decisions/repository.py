@@ -1,0 +1,91 @@
+"""Every Redis command of decisions: record one exactly once, and look one up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from service.redis_link import UNCONFIRMED, RedisLink
+from service.repository import PolicyKeys, Script
+
+RECORD: Final = Script.load("service.decisions", "record.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodePlace:
+    """Where in an episode a decision stands."""
+
+    episode_id: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewDecision:
+    """What `record` stores. `digest` names the request body; empty for ids that the server made."""
+
+    decision_id: str
+    digest: bytes
+    record: bytes
+    kind: str
+    due_ms: int
+    activated: bool
+    made_ms: int
+    episode: EpisodePlace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """One decision as Redis holds it."""
+
+    record: bytes
+    state: str
+    activated: bool
+    replay_id: str | None
+    ledger: Mapping[str, bytes]
+
+
+class DecisionRepository:
+    """Writes through the group-commit link; reads through an ordinary client."""
+
+    def __init__(self, link: RedisLink, client: Redis) -> None:
+        self._link = link
+        self._client = client
+
+    def record(self, keys: PolicyKeys, new: NewDecision) -> asyncio.Future[Any]:
+        """Queues the record; see `record.lua` for the replies."""
+        place = new.episode
+        episode_id = place.episode_id if place else ""
+        return self._link.append(
+            "EVALSHA", RECORD.sha, 8,
+            keys.decision_prefix + new.decision_id, keys.ledger_prefix + new.decision_id,
+            keys.log, keys.due, keys.counts, keys.early,
+            keys.episode_prefix + episode_id, keys.episodes,
+            new.decision_id, new.digest, new.record, new.kind, new.due_ms,
+            1 if new.activated else 0, episode_id, place.step if place else 0, new.made_ms,
+        )  # fmt: skip
+
+    async def wait_for_replica(self, timeout_ms: int) -> bool:
+        """Whether a replica has everything written before."""
+        reply = await self._link.append("WAIT", 1, timeout_ms)
+        return reply is not UNCONFIRMED and int(reply) >= 1
+
+    async def find(self, keys: PolicyKeys, decision_id: str) -> StoredDecision | None:
+        """The stored decision with its ledger, or None."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.decision_prefix + decision_id)
+            pipe.hgetall(keys.ledger_prefix + decision_id)
+            life, ledger = await pipe.execute()
+        if not life:
+            return None
+        replay_id = life.get(b"x")
+        return StoredDecision(
+            life[b"b"],
+            life[b"s"].decode(),
+            life[b"a"] == b"1",
+            replay_id.decode() if replay_id else None,
+            {field.decode(): value for field, value in ledger.items()},
+        )

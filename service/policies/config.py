@@ -1,0 +1,137 @@
+"""The policy file: one per policy, YAML, TOML or JSON, one model, and every default."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent_core.config import AgentConfig, load_policy_data, parse_agent_config, problems_of
+from agent_core.errors import ConfigError, ConfigProblem
+
+PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Durability = Literal["async", "stream", "replicated", "fsync"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RewardRule(_Section):
+    """How rewards become one number.
+
+    `wait_s`: how long a decision waits for rewards. `default`: its reward if none came.
+    `components`: weights of named parts (`{"click": 1, "dwell_s": 0.01}`).
+    """
+
+    wait_s: float = Field(600.0, gt=0, le=90 * 86400)
+    default: float = 0.0
+    aggregation: Literal["sum", "first", "last", "max", "min", "mean"] = "sum"
+    components: dict[str, float] = {}
+    early_s: float = Field(120.0, gt=0)
+    early_limit: int = Field(10_000, gt=0)
+
+
+class EpisodeRule(_Section):
+    """Decisions follow one another; an episode idle for `idle_s` is sealed as truncated."""
+
+    idle_s: float = Field(300.0, gt=0)
+
+
+class LearningRule(_Section):
+    """When the learner trains and publishes.
+
+    `publish_every_s`: at most one version in that time, and only if something was learned.
+    `from_shadow`: whether decisions that somebody else made are learned from.
+    `auto_promote`: whether a published version goes live by itself.
+    """
+
+    continuous: bool = True
+    publish_every_s: float = Field(1.0, gt=0)
+    checkpoint_every_s: float = Field(10.0, gt=0)
+    from_shadow: bool = False
+    auto_promote: bool = True
+
+
+class PolicyConfig(_Section):
+    """One policy.
+
+    `fallback`: what to answer when no agent can: the request's baseline action, a uniform draw, or the
+    first action. `empty_action_set`: refuse with 422, or answer the baseline. `durability`: what
+    must have happened before /act answers: nothing (`async`), in Redis (`stream`), on a replica too
+    (`replicated`), or on Redis' disk (`fsync`, needs `appendfsync always`). `retention_s`: how long a
+    closed decision can be looked up in Redis.
+    """
+
+    policy: PolicyName
+    agent: AgentConfig
+    reward: RewardRule = RewardRule()
+    episodes: EpisodeRule | None = None
+    learning: LearningRule = LearningRule()
+    fallback: Literal["baseline", "uniform", "first"] = "baseline"
+    empty_action_set: Literal["refuse", "baseline"] = "refuse"
+    durability: Durability = "stream"
+    deadline_ms: float = Field(250.0, gt=0, le=60_000)
+    retention_s: float = Field(86_400.0, gt=0)
+    log_limit: int = Field(1_000_000, gt=0)
+    replay_limit: int = Field(200_000, gt=0)
+
+    @property
+    def config_hash(self) -> str:
+        """Names everything that decides: "c:" and 12 hex digits of the canonical agent section."""
+        return self.agent.config_hash
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when anything in the file changes."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def parse_policy(data: Mapping[str, Any]) -> PolicyConfig:
+    """A policy from plain data.
+
+    Raises:
+        ConfigError: with every problem of every section at once.
+    """
+    problems: list[ConfigProblem] = []
+    agent = AgentConfig.model_construct()
+    try:
+        agent = parse_agent_config(data.get("agent", {}))
+    except ConfigError as error:
+        problems += [ConfigProblem(f"agent.{p.path}", p.problem, p.fix) for p in error.problems]
+    try:
+        policy = PolicyConfig.model_validate({**data, "agent": agent})
+    except ValidationError as error:
+        raise ConfigError([*problems, *problems_of(error, PolicyConfig)]) from None
+    problems = problems or _conflicts(policy)
+    if problems:
+        raise ConfigError(problems)
+    return policy
+
+
+def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
+    found: list[ConfigProblem] = []
+    is_sequential = "sequential" in policy.agent.policy_learner.capabilities
+    if policy.episodes and not is_sequential:
+        found.append(
+            ConfigProblem(
+                "episodes",
+                f"'{policy.agent.policy_learner.kind}' ignores what follows a decision",
+                "remove `episodes` or choose a sequential learner such as `dqn`",
+            )
+        )
+    return found
+
+
+def load_policy(path: Path) -> PolicyConfig:
+    """Reads a policy file.
+
+    Raises:
+        ConfigError: with every problem at once, the file's own syntax included.
+    """
+    return parse_policy(load_policy_data(path))

@@ -1,0 +1,34 @@
+"""What a request holds from start to end: one policy at one version, whole and immutable.
+
+    served = store.get(policy)     one reference
+    ... featurize, score, choose, record with `served` only ...
+
+A swap builds another `Served` aside and replaces the reference; a request in flight keeps its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent_core.agent import Agent
+from service.policies.catalog import Catalog
+from service.policies.config import PolicyConfig
+from service.repository import PolicyKeys
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """One policy at one version. `catalog` has no rows when none was put."""
+
+    config: PolicyConfig
+    config_hash: str
+    feature_schema: str
+    agent: Agent
+    version: int
+    catalog: Catalog
+    keys: PolicyKeys
+
+    @property
+    def label(self) -> str:
+        """`digits@42`."""
+        return f"{self.config.policy}@{self.version}"

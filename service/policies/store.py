@@ -1,0 +1,180 @@
+"""The policies that this server serves, each behind one reference, kept up to date.
+
+    hint or poll -> head of the policy changed? -> load aside -> verify -> warm up -> replace the reference
+
+A version that must not be served (truncated, other schema, not finite, wrong hash) leaves the old one
+serving, and is reported by /readyz, a metric and a log line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import msgspec
+import structlog
+from redis.exceptions import RedisError
+
+from agent_core.agent import Agent
+from agent_core.errors import AgentCoreError, SnapshotError
+from agent_core.snapshot import PolicySnapshot, restore_policy
+from service import metrics
+from service.errors import Invalid, ServiceError
+from service.policies.artefacts import ArtefactStore
+from service.policies.catalog import CatalogDocument, build_catalog
+from service.policies.config import PolicyConfig, parse_policy
+from service.policies.repository import PolicyMeta, PolicyRepository
+from service.policies.served import Served
+from service.repository import PolicyKeys
+from service.security import Principal
+
+log = structlog.get_logger(__name__)
+
+
+def assemble(
+    config: PolicyConfig, snapshot: PolicySnapshot, version: int, document: CatalogDocument, keys: PolicyKeys
+) -> Served:
+    """One policy at one version, verified and warm.
+
+    Raises:
+        SnapshotError: the snapshot does not fit the policy or does not score finitely.
+        FeatureError: an action of the catalog does not fit the declared features.
+    """
+    if snapshot.feature_schema != config.agent.feature_schema:
+        raise SnapshotError(
+            "schema", f"made for {snapshot.feature_schema}, the policy has {config.agent.feature_schema}"
+        )
+    agent = Agent(config.agent, restore_policy(snapshot, config.agent), experience=snapshot.experience)
+    catalog = build_catalog(document, agent)
+    return Served(config, config.config_hash, config.agent.feature_schema, agent, version, catalog, keys)
+
+
+_MAY_APPEAR = frozenset({"missing", "OSError"})
+"""Refusals that end when a shared folder catches up: looked at again at every poll."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What this server knows about one policy."""
+
+    keys: PolicyKeys
+    served: Served | None = None
+    seen: PolicyMeta | None = None
+    refused: str = ""
+
+
+@dataclass(slots=True)
+class PolicyStore:
+    """Gives requests their `Served`, and swaps it in the background."""
+
+    repository: PolicyRepository
+    artefacts: ArtefactStore
+    confirm_timeout_s: float
+    _slots: dict[str, _Slot] = field(default_factory=dict)
+    swaps: int = 0
+
+    # -- for requests -------------------------------------------------------------------------
+
+    def served(self, policy: str | None, principal: Principal) -> Served:
+        """The current version of a policy; the only one of the service when `policy` is None.
+
+        Raises:
+            ServiceError: NotFound (also when the key may not use it), NotReady, or Invalid.
+        """
+        name = policy if policy is not None else self._only(principal)
+        slot = self._slots.get(name)
+        if slot is None or not principal.may_use(name):
+            raise ServiceError("NotFound", "there is no such policy")
+        if slot.served is None:
+            raise ServiceError("NotReady", "the policy has no version that can be served; see /readyz")
+        return slot.served
+
+    def _only(self, principal: Principal) -> str:
+        names = self.names(principal)
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise ServiceError("NotReady", "there is no policy; PUT one to /v1/policies/{policy}")
+        raise Invalid("/policy", "the service has several policies; name one", field_code="required")
+
+    def names(self, principal: Principal) -> list[str]:
+        """Policies that the caller may use."""
+        return sorted(name for name in self._slots if principal.may_use(name))
+
+    def all_served(self) -> list[Served]:
+        return [slot.served for slot in self._slots.values() if slot.served is not None]
+
+    def refused(self) -> Mapping[str, str]:
+        """Policies whose newest version was not taken, with the reason."""
+        return {name: slot.refused for name, slot in self._slots.items() if slot.refused}
+
+    # -- in the background --------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Looks at every policy once and swaps what changed.
+
+        Raises:
+            RedisError: Redis does not answer; everything keeps serving as it is.
+        """
+        for name in await self.repository.names():
+            await self._refresh_one(self._slots.setdefault(name, _Slot(PolicyKeys(name))))
+
+    async def _refresh_one(self, slot: _Slot) -> None:
+        meta = await self.repository.meta(slot.keys)
+        if meta is None or meta.live == 0 or meta == slot.seen:
+            return
+        slot.seen = meta
+        try:
+            served = await self._build(slot, meta)
+        except (AgentCoreError, OSError, ValueError) as error:
+            slot.refused = f"version {meta.live}: {error}"
+            reason = error.reason if isinstance(error, SnapshotError) else type(error).__name__
+            if reason in _MAY_APPEAR:
+                slot.seen = None
+            metrics.REFUSED_VERSIONS.labels(slot.keys.policy, reason).inc()
+            log.error("version_refused", policy=slot.keys.policy, version=meta.live, error=str(error))
+            return
+        before, slot.served, slot.refused = slot.served, served, ""
+        self.swaps += before is not None and before.version != served.version
+        metrics.SWAPS.labels(slot.keys.policy).inc()
+        metrics.VERSION.labels(slot.keys.policy).set(served.version)
+        log.info("version_serving", policy=slot.keys.policy, version=served.version)
+
+    async def _build(self, slot: _Slot, meta: PolicyMeta) -> Served:
+        document = await self.repository.catalog(slot.keys, meta.catalog)
+        if document is None:
+            raise SnapshotError("missing", f"catalog revision {meta.catalog} is not in Redis")
+        # In a thread: reading and verifying a large snapshot must not hold up requests.
+        return await asyncio.to_thread(self._assemble, slot, meta, document)
+
+    def _assemble(self, slot: _Slot, meta: PolicyMeta, document: CatalogDocument) -> Served:
+        config = read_config(meta.config)
+        snapshot = self.artefacts.load(slot.keys.policy, meta.live)
+        return assemble(config, snapshot, meta.live, document, slot.keys)
+
+    async def keep_fresh(self, hints: asyncio.Event, poll_s: float) -> None:
+        """Refreshes on every hint, and at least every `poll_s`; never ends."""
+        failing_since: float | None = None
+        while True:
+            try:
+                await self.refresh()
+                failing_since = None
+            except (RedisError, OSError) as error:
+                if failing_since is None:
+                    failing_since = time.monotonic()
+                    log.warning("policies_not_refreshed", error=str(error), action="serving what is loaded")
+            try:
+                await asyncio.wait_for(hints.wait(), poll_s)
+            except TimeoutError:
+                continue
+            finally:
+                hints.clear()
+
+
+@lru_cache(maxsize=64)
+def read_config(body: bytes) -> PolicyConfig:
+    """A stored configuration, parsed once: a policy has few, a swap may happen every second."""
+    return parse_policy(msgspec.json.decode(body))
