@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from functools import cached_property
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, StrictInt, StrictStr, field_validator
@@ -100,14 +100,18 @@ class CategoryField(NamedField):
     def width(self) -> int:
         return len(self.values) + 1
 
+    @cached_property
+    def _slots(self) -> dict[object, int]:
+        return {value: slot for slot, value in enumerate(self.values)}
+
     def write(self, value: object, out: Floats, pointer: str) -> None:
-        if type(value) not in (str, int):
+        if type(value) not in (str, int):  # a bool would be looked up as 0 or 1
             raise FeatureError(pointer, "wrong_type", "expected a string or a whole number")
-        out[self.values.index(value) if value in self.values else -1] = 1.0
+        out[self._slots.get(value, -1)] = 1.0
 
 
 class HashedField(NamedField):
-    """Signed feature hashing of a string, a whole number (as its text) or a list of those.
+    """Signed feature hashing of a string, a number (as an identifier: its text) or a list of those.
 
     Each token adds +1 or -1 to one of `buckets` slots; Weinberger et al. 2009, eq. 2. blake2b is the
     same in every process and on every machine, unlike `hash`.
@@ -128,12 +132,20 @@ class HashedField(NamedField):
             self._add(value, out, pointer)
 
     def _add(self, token: object, out: Floats, pointer: str) -> None:
-        if type(token) not in (str, int):
-            detail = "expected a string, a whole number or a list of those"
-            raise FeatureError(pointer, "wrong_type", detail)
-        text = str(token).encode("utf-8", "surrogatepass")
+        text = _identifier(token, pointer).encode("utf-8", "surrogatepass")
         number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
         out[(number & ~_SIGN_BIT) % self.buckets] += 1.0 if number & _SIGN_BIT else -1.0
+
+
+def _identifier(token: object, pointer: str) -> str:
+    if isinstance(token, str):
+        return token
+    if isinstance(token, bool) or not isinstance(token, (int, float)):
+        detail = "expected a string, a number or a list of those"
+        raise FeatureError(pointer, "wrong_type", detail)
+    number = finite_number(token, pointer)
+    # 7 and 7.0 are one identifier: JSON writers differ in which of the two they send.
+    return str(int(token)) if number.is_integer() else repr(number)
 
 
 AnyField: TypeAlias = Annotated[

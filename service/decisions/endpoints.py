@@ -123,8 +123,8 @@ class ActEndpoint:
             known = self._unconfirmed.get((served.config.policy, decision_id))
             if known is not None:
                 return self._known(served, decision_id, digest, known)
-        state = logic.encode_observation(served, request.observation)
-        available = logic.resolve_actions(served, request.actions)
+        state = served.encoding.observation(request.observation)
+        available = logic.available_actions(served, request)
         if time.perf_counter() - started > deadline_s:
             choice = logic.too_late(served, request, decision_id, available)
         else:
@@ -133,7 +133,7 @@ class ActEndpoint:
         due_ms = made_ms + int(served.config.reward.wait_s * 1000)
         response = _ENCODE(logic.answer(served, request, decision_id, available, choice, due_ms))
         record = DecisionRecord(
-            RECORD_FORMAT, decision_id, "decision", made_ms, due_ms, media, served.catalog.revision, body, response
+            RECORD_FORMAT, decision_id, "decision", made_ms, due_ms, media, served.encoding.catalog_revision, body, response
         )
         place = EpisodePlace(request.episode.episode_id, request.episode.step) if request.episode else None
         new = NewDecision(

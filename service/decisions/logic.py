@@ -1,10 +1,10 @@
 """How one decision is made: request in, answer out. No clock, no Redis, no HTTP.
 
-    request -> state, actions -> Agent.act -> answer
-                                   └─ cannot answer -> the policy's fallback, with its reason
+    request -> Encoding -> Agent.act -> answer
+                              └─ cannot answer -> the policy's fallback, with its reason
 
-The same functions recompute a recorded decision (`service.decisions.replay`) and featurize it for the
-learner (`service.joining.logic`), so what is served, replayed and learned cannot drift apart.
+The same functions recompute a recorded decision, so what is served and what is replayed cannot drift
+apart; the joiner featurizes with the same `Encoding`.
 """
 
 from __future__ import annotations
@@ -15,25 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent_core.agent import seed_of
-from agent_core.errors import EmptyActionSetError, FeatureError, NonFiniteScoresError
+from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
 from agent_core.functional.choice import sample, uniform_from
 from agent_core.types import ActionSet, Decision, Doubles, Floats, Mask
 from service.clock import rfc3339
 from service.decisions.schemas import (
-    ActionItem,
-    Actions,
-    ActionTable,
     ActRequest,
     ActResponse,
     Assignment,
     ChosenAction,
-    Observation,
     Ranked,
     Reason,
     ReasonsDetail,
 )
 from service.errors import Invalid, ServiceError
-from service.policies.catalog import encode_action
 from service.policies.served import Served
 
 LIVE_ARM = "live"
@@ -47,100 +42,11 @@ class Available:
     prepared: Floats
 
 
-# -- input --------------------------------------------------------------------------------------
-
-
-def encode_observation(served: Served, observation: Observation, pointer: str = "/observation") -> Floats:
-    """`[S]`: the state that the policy sees."""
-    featurizer = served.agent.observation_featurizer
-    vector, features = observation.vector, observation.features
-    try:
-        if vector is not None and features is None:
-            return featurizer.encode_vector(vector)
-        if features is not None and vector is None:
-            return featurizer.encode_named(features)
-    except FeatureError as error:
-        field = "vector" if vector is not None else "features"
-        raise Invalid(f"{pointer}/{field}{error.pointer}", error.detail, field_code=error.code) from None
-    raise Invalid(pointer, "send exactly one of `vector` and `features`", field_code="one_form")
-
-
-def resolve_actions(served: Served, actions: Actions, pointer: str = "/actions") -> Available:
-    """The encoded action set, in the caller's order.
-
-    Raises:
-        Invalid: an id is unknown or twice, a feature is wrong, or there are too many.
-    """
-    if isinstance(actions, ActionTable):
-        return _from_table(served, actions, pointer)
-    if len(actions) > served.config.agent.max_actions:
-        raise _too_many(served, len(actions), pointer)
-    if actions and all(type(item) is str for item in actions):
-        return _from_ids(served, actions, pointer)  # type: ignore[arg-type]  # all are str
-    return _from_items(served, actions, pointer)
-
-
-def _from_ids(served: Served, ids: Sequence[str], pointer: str) -> Available:
-    if len(set(ids)) != len(ids):
-        raise _duplicate(ids, pointer)
-    try:
-        return Available(*served.catalog.take(ids))
-    except KeyError as missing:
-        if served.agent.action_featurizer.dim == 0:
-            return _encoded(served, tuple(ids), np.zeros((len(ids), 0), np.float32))
-        at = list(ids).index(missing.args[0])
-        detail = "the id is not in the policy's catalog; add it, or send the action with its features"
-        raise Invalid(f"{pointer}/{at}", detail, "UnknownAction", "unknown_action") from None
-
-
-def _from_items(served: Served, items: Sequence[str | ActionItem], pointer: str) -> Available:
-    ids = tuple(item if isinstance(item, str) else item.id for item in items)
-    if len(set(ids)) != len(ids):
-        raise _duplicate(ids, pointer)
-    features = np.empty((len(ids), served.agent.action_featurizer.dim), np.float32)
-    for at, item in enumerate(items):
-        if isinstance(item, str) and features.shape[1]:
-            detail = "mixing catalog ids with actions that carry features is not supported; send one form"
-            raise Invalid(f"{pointer}/{at}", detail, field_code="mixed_forms")
-        if isinstance(item, ActionItem):
-            try:
-                features[at] = encode_action(served.agent, item.vector, item.features)
-            except FeatureError as error:
-                where = f"{pointer}/{at}{error.pointer}"
-                raise Invalid(where, error.detail, field_code=error.code) from None
-    return _encoded(served, ids, features)
-
-
-def _from_table(served: Served, table: ActionTable, pointer: str) -> Available:
-    ids = tuple(table.ids)
-    if len(ids) > served.config.agent.max_actions:
-        raise _too_many(served, len(ids), pointer)
-    if len(set(ids)) != len(ids):
-        raise _duplicate(ids, f"{pointer}/ids")
-    try:
-        features = served.agent.action_featurizer.encode_matrix(table.vectors, len(ids))
-    except FeatureError as error:
-        where = f"{pointer}/vectors{error.pointer}"
-        raise Invalid(where, error.detail, field_code=error.code) from None
-    return _encoded(served, ids, features)
-
-
-def _encoded(served: Served, ids: tuple[str, ...], features: Floats) -> Available:
-    actions = ActionSet(ids, served.agent.representation.encode(ids, features))
-    return Available(actions, served.agent.prepare(actions))
-
-
-def _too_many(served: Served, count: int, pointer: str) -> Invalid:
-    limit = served.config.agent.max_actions
-    detail = f"{count} actions given, at most {limit} allowed; send fewer or raise `agent.max_actions`"
-    return Invalid(pointer, detail, "TooManyActions", "too_many")
-
-
-def _duplicate(ids: Sequence[str], pointer: str) -> Invalid:
-    seen: set[str] = set()
-    at = next(i for i, value in enumerate(ids) if value in seen or seen.add(value))  # type: ignore[func-returns-value]
-    detail = "the id appears earlier in the list; every action needs its own"
-    return Invalid(f"{pointer}/{at}", detail, "DuplicateAction", "duplicate")
+def available_actions(served: Served, request: ActRequest) -> Available:
+    """The request's actions; the scorer's half comes from the catalog where ids refer to it."""
+    actions, rows = served.encoding.actions(request.actions)
+    prepared = served.agent.prepare(actions) if rows is None else served.prepared.take(rows, 0)
+    return Available(actions, prepared)
 
 
 def excluded_mask(ids: tuple[str, ...], excluded: Sequence[str]) -> Mask | None:

@@ -1,21 +1,16 @@
 """The action catalog of a policy: actions known to the server, so that a request sends only ids.
 
-A catalog is immutable; a change makes a new revision. `prepared` is the action half of the scores for
-the version that serves, computed once per catalog and version, so that 500 ids cost one row gather.
+A catalog is immutable; a change makes a new revision, and ids that were removed are remembered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from agent_core.agent import Agent
-from agent_core.errors import FeatureError
-from agent_core.types import ActionSet, Floats
+from service.errors import FieldError, Invalid, ServiceError
 
 
 class CatalogAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -26,62 +21,44 @@ class CatalogAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 class CatalogDocument(msgspec.Struct, frozen=True):
-    """A catalog as it is stored. `removed` ids are remembered, so that none is silently reused."""
+    """A catalog as it is stored."""
 
     revision: int
     actions: dict[str, CatalogAction]
     removed: list[str] = []
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Catalog:
-    """Ids to rows of one encoded table."""
+class CatalogChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """PUT /v1/policies/{policy}/actions: `put` adds or replaces, `remove` removes.
 
-    revision: int
-    rows: Mapping[str, int]
-    ids: tuple[str, ...]
-    encoded: Floats
-    prepared: Floats
+    A removed id is refused in `put` unless it is also in `revive`: its old rewards belong to it.
+    """
 
-    def take(self, ids: Sequence[str]) -> tuple[ActionSet, Floats]:
-        """The action set of `ids` and its prepared half.
-
-        Raises:
-            KeyError: an id is not in the catalog.
-        """
-        row = self.rows
-        index = [row[i] for i in ids]
-        return ActionSet(tuple(ids), self.encoded.take(index, 0)), self.prepared.take(index, 0)
+    put: dict[str, CatalogAction] = {}
+    remove: list[str] = []
+    revive: list[str] = []
 
 
-def build_catalog(document: CatalogDocument, agent: Agent) -> Catalog:
-    """Encodes and prepares every action of `document` for `agent`."""
-    ids = tuple(document.actions)
-    features = np.zeros((len(ids), agent.action_featurizer.dim), np.float32)
-    for row, (action_id, action) in enumerate(document.actions.items()):
-        try:
-            features[row] = encode_action(agent, action.vector, action.features)
-        except FeatureError as error:
-            pointer = f"/{action_id}{error.pointer}"
-            raise FeatureError(pointer, error.code, error.detail) from None
-    encoded = agent.representation.encode(ids, features)
-    prepared = agent.prepare(ActionSet(ids, encoded))
-    return Catalog(document.revision, {a: i for i, a in enumerate(ids)}, ids, encoded, prepared)
-
-
-def encode_action(
-    agent: Agent, vector: Sequence[float] | bytes | None, features: Mapping[str, Any] | None
-) -> Floats:
-    """`[F]`: one action's own features.
+def changed(document: CatalogDocument, change: CatalogChange) -> CatalogDocument:
+    """The next revision.
 
     Raises:
-        FeatureError: it has features in a form that the policy does not declare, or none.
+        ServiceError: a removed id would be reused, or an id to remove is not there.
     """
-    featurizer = agent.action_featurizer
-    if vector is not None and features is None:
-        return featurizer.encode_vector(vector)
-    if features is not None and vector is None:
-        return featurizer.encode_named(features)
-    if vector is None and featurizer.dim == 0:
-        return np.zeros(0, np.float32)
-    raise FeatureError("", "one_form", "send exactly one of `vector` and `features`")
+    _check(document, change)
+    gone = set(change.remove)
+    actions: Mapping[str, CatalogAction] = {**document.actions, **change.put}
+    kept = {action_id: action for action_id, action in actions.items() if action_id not in gone}
+    removed = sorted((set(document.removed) | gone) - set(change.put))
+    return CatalogDocument(document.revision + 1, kept, removed)
+
+
+def _check(document: CatalogDocument, change: CatalogChange) -> None:
+    reused = sorted(set(change.put) & set(document.removed) - set(change.revive))
+    if reused:
+        detail = "the id was removed before; choose a new one, or name it in `revive` to mean the same action"
+        errors = [FieldError(f"/put/{action_id}", "removed_before", detail) for action_id in reused]
+        raise ServiceError("PolicyChange", f"{len(reused)} removed ids would be reused", errors)
+    for at, action_id in enumerate(change.remove):
+        if action_id not in document.actions or action_id in change.put:
+            raise Invalid(f"/remove/{at}", "the id is not in the catalog", "UnknownAction", "unknown_action")

@@ -11,21 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent_core.agent import Agent
-from service.policies.catalog import Catalog
+from agent_core.types import Floats
 from service.policies.config import PolicyConfig
+from service.policies.encoding import Encoding
 from service.repository import PolicyKeys
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """One policy at one version. `catalog` has no rows when none was put."""
+    """One policy at one version. `prepared`: `[C, H]`, the scorer's half of the catalog's C actions,
+    so that 500 ids cost one row gather."""
 
     config: PolicyConfig
     config_hash: str
     feature_schema: str
     agent: Agent
     version: int
-    catalog: Catalog
+    encoding: Encoding
+    prepared: Floats
     keys: PolicyKeys
 
     @property

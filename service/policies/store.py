@@ -24,8 +24,9 @@ from agent_core.snapshot import PolicySnapshot, restore_policy
 from service import metrics
 from service.errors import Invalid, ServiceError
 from service.policies.artefacts import ArtefactStore
-from service.policies.catalog import CatalogDocument, build_catalog
+from service.policies.catalog import CatalogDocument
 from service.policies.config import PolicyConfig, parse_policy
+from service.policies.encoding import Encoding
 from service.policies.repository import PolicyMeta, PolicyRepository
 from service.policies.served import Served
 from service.repository import PolicyKeys
@@ -48,8 +49,11 @@ def assemble(
             "schema", f"made for {snapshot.feature_schema}, the policy has {config.agent.feature_schema}"
         )
     agent = Agent(config.agent, restore_policy(snapshot, config.agent), experience=snapshot.experience)
-    catalog = build_catalog(document, agent)
-    return Served(config, config.config_hash, config.agent.feature_schema, agent, version, catalog, keys)
+    encoding = Encoding(config.agent, document)
+    prepared = agent.prepare(encoding.catalog)
+    return Served(
+        config, config.config_hash, config.agent.feature_schema, agent, version, encoding, prepared, keys
+    )
 
 
 _MAY_APPEAR = frozenset({"missing", "OSError"})

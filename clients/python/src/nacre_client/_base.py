@@ -5,14 +5,14 @@ Nothing here waits for anything; the two clients only add the waiting.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from ._calls import Call, JsonObject, Reply
+from . import _calls
+from ._calls import Call, JsonObject
 from ._errors import (
     APIError,
     ConnectFailedError,
@@ -23,7 +23,7 @@ from ._errors import (
     error_from,
 )
 from ._models import ChosenAction, Decision, RankedAction
-from ._requests import Fallback
+from ._requests import Actions, ActOptions, Fallback, Observation
 from ._retry import TimeLeft, Tries
 from ._version import __version__
 from ._wire import header_text, new_id
@@ -83,6 +83,16 @@ class BaseClient:
                 f"use {type(self).__name__}(policy=...) for a default"
             )
         return name
+
+    def _act_body(
+        self, observation: Observation, actions: Actions, options: ActOptions
+    ) -> JsonObject:
+        """The body of one act request. Its decision id is made here if need be, so a retry is safe."""
+        body = _calls.act_body(observation, actions, **options)
+        body.setdefault("decision_id", new_id())
+        if self.policy is not None:
+            body.setdefault("policy", self.policy)
+        return body
 
     # One attempt
 
@@ -153,8 +163,7 @@ class BaseClient:
             APIError: the answer is not what the contract promises; perhaps something else answered.
         """
         try:
-            body = _decoded(response) if response.content else None
-            return call.read(Reply(response.status_code, response.headers, body))
+            return call.read(response)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise _unreadable(call, response, error) from error
 
@@ -205,14 +214,6 @@ def _action_id(action: str | Mapping[str, Any]) -> str:
     return action if isinstance(action, str) else str(action.get("id"))
 
 
-def _decoded(response: httpx.Response) -> Any:
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        # Health answers of a proxy in between may be plain text; `read` decides whether it can do without.
-        return None
-
-
 def _unreadable(call: Call[Any], response: httpx.Response, error: Exception) -> APIError:
     return APIError(
         ProblemItem(
@@ -241,8 +242,8 @@ def _checked_timeout(timeout_s: float) -> float:
     return timeout_s
 
 
-def _checked_retries(max_retries: float) -> float:
-    # The annotation forbids None; it is checked because SDKs elsewhere read None as "the default".
+def _checked_retries(max_retries: float | None) -> float:
+    # The client's signature forbids None; other SDKs read it as "the default", so some will pass it.
     if max_retries is None or not max_retries >= 0:
         raise InputError(
             f"max_retries is {max_retries}; expected a number of at least 0; pass 0 to try once only, "

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._errors import InputError, ProblemItem
-from ._models import Decision, DecisionLife, Health, RewardResult, ShadowResult
+from ._models import Decision, DecisionLife, Health, JobState, RewardResult, ShadowResult
 from ._requests import (
     ActDefaults,
     Actions,
@@ -32,21 +32,15 @@ from ._wire import (
     without_nones,
 )
 
+if TYPE_CHECKING:
+    import httpx
+
 T = TypeVar("T")
 JsonObject = dict[str, Any]
 
 # The service gets less than the caller's whole deadline, or its own fallback, which is logged with a
 # propensity, would always arrive just after this client has given up and made an unlogged one.
 SERVICE_SHARE_OF_DEADLINE = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer: HTTP status, headers (found whatever their case), and the decoded JSON body or None."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +53,30 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    read: Callable[[Reply], T]
+    read: Callable[[httpx.Response], T]
     content: bytes | None = None
     idempotency_key: str | None = None
     timeout_s: float | None = None
     also_read: tuple[int, ...] = ()
 
 
-def _get(path_: str, read: Callable[[Reply], T]) -> Call[T]:
+def _get(path_: str, read: Callable[[httpx.Response], T]) -> Call[T]:
     return Call("GET", path_, read)
 
 
-def _put(path_: str, body: JsonObject, read: Callable[[Reply], T]) -> Call[T]:
+def _put(path_: str, body: Mapping[str, Any], read: Callable[[httpx.Response], T]) -> Call[T]:
     return Call("PUT", path_, read, encode(body))
 
 
-def _post(path_: str, body: JsonObject | None, read: Callable[[Reply], T]) -> Call[T]:
+def _post(path_: str, body: JsonObject | None, read: Callable[[httpx.Response], T]) -> Call[T]:
     return Call("POST", path_, read, None if body is None else encode(body), new_id())
 
 
-def _json(reply: Reply) -> Any:
-    return reply.body
+def _json(response: httpx.Response) -> Any:
+    return response.json()
 
 
-def _nothing(reply: Reply) -> None:
+def _nothing(response: httpx.Response) -> None:
     return None
 
 
@@ -143,9 +137,9 @@ def act(body: JsonObject, deadline_ms: float | None) -> Call[Decision]:
     )
 
 
-def _read_decision(reply: Reply) -> Decision:
-    replayed = reply.headers.get("idempotency-replayed") == "true"
-    return Decision.from_wire(reply.body, is_replayed=replayed)
+def _read_decision(response: httpx.Response) -> Decision:
+    replayed = response.headers.get("idempotency-replayed") == "true"
+    return Decision.from_wire(response.json(), is_replayed=replayed)
 
 
 def batch_bodies(
@@ -167,8 +161,8 @@ def act_batch(
 ) -> Call[list[Decision | ProblemItem]]:
     """Many decisions in one request; the answers keep the order of `items`."""
 
-    def read(reply: Reply) -> list[Decision | ProblemItem]:
-        answers = reply.body["responses"]
+    def read(response: httpx.Response) -> list[Decision | ProblemItem]:
+        answers = response.json()["responses"]
         if len(answers) != len(items):
             raise ValueError(f"{len(answers)} answers to {len(items)} requests")
         return [_batch_item(answer) for answer in answers]
@@ -204,13 +198,13 @@ def shadow(
         propensity=propensity,
         behavior_policy=behavior_policy,
     )
-    return _post("/v1/shadow", body, lambda reply: ShadowResult.from_wire(reply.body))
+    return _post("/v1/shadow", body, lambda response: ShadowResult.from_wire(response.json()))
 
 
 def decision(decision_id: str, policy: str | None) -> Call[DecisionLife]:
     """The whole life of one decision."""
     where = path("v1", "decisions", decision_id, policy=policy)
-    return _get(where, lambda reply: DecisionLife.from_wire(reply.body))
+    return _get(where, lambda response: DecisionLife.from_wire(response.json()))
 
 
 def activate(decision_id: str, policy: str | None) -> Call[None]:
@@ -222,19 +216,45 @@ def activate(decision_id: str, policy: str | None) -> Call[None]:
 # Feedback
 
 
-def observe(rewards: Sequence[RewardRequest], policy: str | None) -> Call[list[RewardResult]]:
-    """Rewards for earlier decisions; the results keep their order."""
-    body = {"rewards": [_reward_body(policy, **reward) for reward in rewards]}
-    return _post("/v1/observe", body, _read_rewards)
+def observe(policy: str | None, reward: RewardRequest) -> Call[RewardResult]:
+    """One reward for an earlier decision; what is wrong with it is an error."""
+    return _post("/v1/observe", _reward_body(policy, reward), lambda reply: _results(reply)[0])
 
 
-def _reward_body(default_policy: str | None, **reward: Unpack[RewardRequest]) -> JsonObject:
-    unknown = reward.keys() - RewardRequest.__annotations__.keys()
-    if unknown or "decision_id" not in reward:
-        wrong = f"unknown {sorted(unknown)}" if unknown else "no decision_id"
-        raise TypeError(f"a reward with {wrong}; expected {sorted(RewardRequest.__annotations__)}")
+def observe_many(policy: str | None, rewards: Sequence[RewardRequest]) -> Call[list[RewardResult]]:
+    """Many rewards; what is wrong with one stands in its result, and the others count."""
+    body = {"rewards": [_reward_body(policy, reward) for reward in rewards]}
+    return _post("/v1/observe", body, _results)
+
+
+def _reward_body(default_policy: str | None, reward: RewardRequest) -> JsonObject:
+    _check_names("reward", reward, RewardRequest)
     body = without_nones(**reward)
+    if "decision_id" not in body:
+        raise TypeError("a reward without decision_id; expected the id that act returned")
     body.setdefault("reward_id", new_id())
+    return _with_policy_and_time(body, default_policy)
+
+
+def observe_transition(policy: str | None, step: TransitionFields) -> Call[RewardResult]:
+    """One whole step of an episode that was lived elsewhere."""
+    body = {"transition": _transition_body(policy, step)}
+    return _post("/v1/observe", body, lambda reply: _results(reply)[0])
+
+
+def _transition_body(default_policy: str | None, step: TransitionFields) -> JsonObject:
+    _check_names("transition", step, TransitionFields)
+    body = without_nones(**step)
+    for name in body.keys() & {"observation", "next_observation"}:
+        body[name] = observation_body(body[name])
+    for name in body.keys() & {"available_actions", "next_available_actions"}:
+        body[name] = actions_body(body[name])
+    if "action" in body:
+        body["action"] = {"id": body["action"]}
+    return _with_policy_and_time(body, default_policy)
+
+
+def _with_policy_and_time(body: JsonObject, default_policy: str | None) -> JsonObject:
     if default_policy is not None:
         body.setdefault("policy", default_policy)
     if "event_time" in body:
@@ -242,32 +262,18 @@ def _reward_body(default_policy: str | None, **reward: Unpack[RewardRequest]) ->
     return body
 
 
-def observe_transition(policy: str | None, **step: Unpack[TransitionFields]) -> Call[RewardResult]:
-    """One whole step of an episode that was lived elsewhere."""
-    transition = _transition_body(**step)
-    body = without_nones(policy=step.get("policy") or policy, transition=transition)
-    return _post("/v1/observe", body, lambda reply: _read_rewards(reply)[0])
-
-
-def _transition_body(**step: Unpack[TransitionFields]) -> JsonObject:
-    unknown = step.keys() - TransitionFields.__annotations__.keys()
+def _check_names(what: str, given: Mapping[str, Any], known: type) -> None:
+    """Refuses a misspelt option as a Python call would; the typed dictionaries are only checked by mypy."""
+    names = known.__annotations__.keys()
+    unknown = given.keys() - names
     if unknown:
-        raise TypeError(f"a transition with unknown {sorted(unknown)}")
-    body = without_nones(**step)
-    body.pop("policy", None)
-    for name in body.keys() & {"observation", "next_observation"}:
-        body[name] = observation_body(body[name])
-    for name in body.keys() & {"available_actions", "next_available_actions"}:
-        body[name] = actions_body(body[name])
-    if "action" in body:
-        body["action"] = {"id": body["action"]}
-    if "event_time" in body:
-        body["event_time"] = time_text(body["event_time"])
-    return body
+        raise TypeError(
+            f"a {what} has no option {', '.join(sorted(unknown))}; expected {', '.join(sorted(names))}"
+        )
 
 
-def _read_rewards(reply: Reply) -> list[RewardResult]:
-    return [RewardResult.from_wire(result) for result in reply.body["results"]]
+def _results(response: httpx.Response) -> list[RewardResult]:
+    return [RewardResult.from_wire(result) for result in response.json()["results"]]
 
 
 def seal_episode(
@@ -300,18 +306,22 @@ def learn(
     max_seconds: float | None,
     promote: Promotion,
     dry_run: bool,
-) -> Call[JsonObject]:
+) -> Call[JobState]:
     """Asks for one learning job now."""
     until = without_nones(
         new_transitions=new_transitions, max_steps=max_steps, max_seconds=max_seconds
     )
     body = without_nones(policy=policy, until=until, promote=promote, dry_run=dry_run or None)
-    return _post("/v1/learn", body, _json)
+    return _post("/v1/learn", body, _read_job)
 
 
-def job(job_id: str) -> Call[JsonObject]:
+def job(job_id: str) -> Call[JobState]:
     """How a learning job is doing."""
-    return _get(path("v1", "learn", "jobs", job_id), _json)
+    return _get(path("v1", "learn", "jobs", job_id), _read_job)
+
+
+def _read_job(response: httpx.Response) -> JobState:
+    return JobState.from_wire(response.json())
 
 
 # Policies
@@ -325,8 +335,14 @@ def policy(name: str) -> Call[JsonObject]:
     return _get(path("v1", "policies", name), _json)
 
 
-def put_policy(name: str, config: JsonObject) -> Call[JsonObject]:
+def put_policy(name: str, config: Mapping[str, Any]) -> Call[JsonObject]:
     return _put(path("v1", "policies", name), config, _json)
+
+
+def put_actions(name: str, actions: Actions, remove: Sequence[str]) -> Call[JsonObject]:
+    """Adds or updates `actions` in the catalog, and removes the ids in `remove`."""
+    body = without_nones(actions=actions_body(actions), remove=list(remove) or None)
+    return _put(path("v1", "policies", name, "actions"), body, _json)
 
 
 def versions(name: str) -> Call[Any]:
@@ -334,7 +350,9 @@ def versions(name: str) -> Call[Any]:
 
 
 def promote(name: str, version: str | int) -> Call[JsonObject]:
-    return _post(path("v1", "policies", name, "versions", version, "promote"), {}, _json)
+    """`version`: a number, or as decisions write it, "digits@42"."""
+    number = str(version).rpartition("@")[2]
+    return _post(path("v1", "policies", name, "versions", number, "promote"), {}, _json)
 
 
 def rollback(name: str) -> Call[JsonObject]:
@@ -357,6 +375,9 @@ def health(where: str) -> Call[Health]:
     return Call("GET", where, _read_health, also_read=(503,))
 
 
-def _read_health(reply: Reply) -> Health:
-    detail = reply.body if isinstance(reply.body, dict) else {}
-    return Health(reply.status < 300, detail)
+def _read_health(response: httpx.Response) -> Health:
+    try:
+        detail = response.json()
+    except ValueError:  # plain text is an answer too
+        detail = None
+    return Health(response.is_success, detail if isinstance(detail, dict) else {})

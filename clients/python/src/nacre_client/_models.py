@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ._errors import ProblemItem
+
 UNFINISHED_JOB_STATES = frozenset({"queued", "pending", "running"})
 
 
@@ -106,15 +108,23 @@ class RewardResult:
 
     `state`: joined, pending, duplicate, pending_decision, late, not_activated, superseded or rejected.
     `reward_so_far`: the decision's reward after it; None when the service cannot say yet.
+    `problem`: why one of several rewards was rejected.
     """
 
     reward_id: str
     state: str
     reward_so_far: float | None = None
+    problem: ProblemItem | None = None
 
     @classmethod
     def from_wire(cls, body: Mapping[str, Any]) -> RewardResult:
-        return cls(body.get("reward_id") or "", body["state"], body.get("reward_so_far"))
+        problem = body.get("problem")
+        return cls(
+            reward_id=body.get("reward_id") or "",
+            state=body["state"],
+            reward_so_far=body.get("reward_so_far"),
+            problem=ProblemItem.from_wire(problem, problem["status"]) if problem else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +213,24 @@ class DecisionLife:
             late_rewards=tuple(map(RewardEntry.from_wire, body.get("late_rewards") or ())),
             learned_by=tuple(body.get("learned_by") or ()),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A learning job at one moment. `detail`: the whole answer: metrics, skipped rows, candidate, verdict."""
+
+    job_id: str
+    status: str
+    policy: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status not in UNFINISHED_JOB_STATES
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> JobState:
+        return cls(body["job_id"], body["status"], body.get("policy") or "", body)
 
 
 @dataclass(frozen=True, slots=True)

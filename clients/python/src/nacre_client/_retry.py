@@ -64,5 +64,5 @@ class TimeLeft(dict[str, float]):
         super().__init__()
         self._tries = tries
 
-    def get(self, _key: str, _default: Any = None) -> float:  # type: ignore[override]
+    def get(self, _key: str, _default: Any = None) -> float:
         return self._tries.left_s()

@@ -1,0 +1,69 @@
+"""The one object that turns observations, and the features of actions, into float32 vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field
+
+from agent_core.errors import FeatureError
+from agent_core.features.named import NamedEncoder, NamedFeaturesConfig
+from agent_core.features.numbers import Numbers, read_numbers
+from agent_core.features.plain import NoFeaturesConfig, VectorFeaturesConfig
+from agent_core.types import Floats
+
+FeaturesConfig: TypeAlias = VectorFeaturesConfig | NamedFeaturesConfig | NoFeaturesConfig
+
+
+class Featurizer:
+    """Encodes what its config declares, and refuses everything else with the place and a code.
+
+    featurizer = Featurizer(VectorFeaturesConfig(dim=3))
+    state = featurizer.encode_vector([0.5, 1.0, -2.0])
+    """
+
+    def __init__(self, config: FeaturesConfig) -> None:
+        self.dim = config.dim
+        self._is_named = isinstance(config, NamedFeaturesConfig)
+        self._takes_vector = isinstance(config, VectorFeaturesConfig)
+        self._names = NamedEncoder(config.fields if isinstance(config, NamedFeaturesConfig) else {})
+
+    def encode_vector(self, values: Numbers) -> Floats:
+        """`[S]` from S numbers, or from little-endian float32 bytes (viewed, not copied).
+
+        Raises:
+            FeatureError: `wrong_kind` (names are expected), `wrong_length`, `wrong_type`,
+                `not_finite`, `too_large`.
+        """
+        self._refuse_if_named()
+        return read_numbers(values, self.dim)
+
+    def encode_matrix(self, values: bytes | memoryview | Sequence[Sequence[float]], rows: int) -> Floats:
+        """`[A, F]` from A = `rows` vectors, or from their little-endian float32 bytes, row by row.
+
+        Raises:
+            FeatureError: as `encode_vector`; row 3 is at "/3/vector".
+        """
+        self._refuse_if_named()
+        if not isinstance(values, (bytes, memoryview)):
+            values = self._flattened
+        return read_numbers(numbers, rows * self.dim, self._place).reshape(rows, self.dim)
+
+    def encode_named(self, values: Mapping[str, Any]) -> Floats:
+        """`[S]` from a nested mapping of named features; null means missing.
+
+        Raises:
+            FeatureError: `wrong_kind` (a vector is expected), `unknown_feature`, `missing_feature`,
+                `wrong_type`, `not_finite`, `too_large`.
+        """
+        if self._takes_vector:
+            detail = f"this policy takes a vector of {self.dim} numbers; send `vector`"
+            raise FeatureError("", "wrong_kind", detail)
+        return self._names.encode(values)
+
+    def _refuse_if_named(self) -> None:
+        if self._is_named:
+            detail = "this policy takes named features; send `features`"
+            raise FeatureError("", "wrong_kind", detail)

@@ -1,0 +1,140 @@
+"""From the wire to the vectors that policies see: one code path for serving, joining and replay.
+
+An `Encoding` belongs to one policy configuration and one catalog revision, and is immutable. What it
+makes is named by the policy's `feature_schema`, so that a learner refuses what another schema made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from agent_core.config import AgentConfig
+from agent_core.errors import FeatureError
+from agent_core.types import ActionSet, Floats
+from service.decisions.schemas import ActionItem, Actions, ActionTable, Observation
+from service.errors import Invalid
+from service.policies.catalog import CatalogDocument
+
+
+class Encoding:
+    """Featurizes observations and action sets.
+
+    Raises:
+        FeatureError: an action of the catalog does not fit the declared features; `pointer` names it.
+    """
+
+    def __init__(self, config: AgentConfig, document: CatalogDocument) -> None:
+        self.max_actions = config.max_actions
+        self.catalog_revision = document.revision
+        self._observation = config.observation_featurizer()
+        self._action = config.action_featurizer()
+        self._representation = config.representation()
+        self.catalog = self._encode_catalog(document)
+        self._rows: Mapping[str, int] = {action_id: row for row, action_id in enumerate(self.catalog.ids)}
+
+    def _encode_catalog(self, document: CatalogDocument) -> ActionSet:
+        ids = tuple(document.actions)
+        features = np.zeros((len(ids), self._action.dim), np.float32)
+        for row, (action_id, action) in enumerate(document.actions.items()):
+            try:
+                features[row] = self._encode_action(action.vector, action.features)
+            except FeatureError as error:
+                raise FeatureError(f"/{action_id}{error.pointer}", error.code, error.detail) from None
+        return ActionSet(ids, self._representation.encode(ids, features))
+
+    # -- observations -------------------------------------------------------------------------
+
+    def observation(self, observation: Observation, pointer: str = "/observation") -> Floats:
+        """`[S]`: the state that the policy sees.
+
+        Raises:
+            Invalid: it has both forms or none, or does not fit the declared features.
+        """
+        vector, features = observation.vector, observation.features
+        try:
+            if vector is not None and features is None:
+                return self._observation.encode_vector(vector)
+            if features is not None and vector is None:
+                return self._observation.encode_named(features)
+        except FeatureError as error:
+            field = "vector" if vector is not None else "features"
+            raise Invalid(f"{pointer}/{field}{error.pointer}", error.detail, field_code=error.code) from None
+        raise Invalid(pointer, "send exactly one of `vector` and `features`", field_code="one_form")
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def actions(self, actions: Actions, pointer: str = "/actions") -> tuple[ActionSet, list[int] | None]:
+        """The action set in the caller's order, and its catalog rows if it came from the catalog.
+
+        Raises:
+            Invalid: an id is unknown or twice, a feature is wrong, or there are too many.
+        """
+        given: Sequence[str | ActionItem] = actions.ids if isinstance(actions, ActionTable) else actions
+        if len(given) > self.max_actions:
+            detail = f"{len(given)} actions given, at most {self.max_actions} allowed; send fewer or raise `agent.max_actions`"
+            raise Invalid(pointer, detail, "TooManyActions", "too_many")
+        is_plain = set(map(type, given)) <= {str}
+        ids = tuple(given if is_plain else [getattr(item, "id", item) for item in given])
+        if len(set(ids)) != len(ids):
+            raise _duplicate(ids, pointer)
+        if isinstance(actions, ActionTable):
+            return self._from_table(ids, actions, pointer), None
+        if is_plain:
+            return self._from_ids(ids, given, pointer)
+        return self._from_items(ids, given, pointer), None
+
+    def _from_ids(
+        self, ids: tuple[str, ...], given: Sequence[str | ActionItem], pointer: str
+    ) -> tuple[ActionSet, list[int] | None]:
+        rows = self._rows
+        try:
+            index = [rows[action_id] for action_id in ids]
+        except KeyError as missing:
+            if self._action.dim == 0:
+                return self._from_items(ids, given, pointer), None
+            detail = "the id is not in the policy's catalog; add it, or send the action with its features"
+            where = f"{pointer}/{ids.index(missing.args[0])}"
+            raise Invalid(where, detail, "UnknownAction", "unknown_action") from None
+        return ActionSet(ids, self.catalog.features.take(index, 0)), index
+
+    def _from_items(
+        self, ids: tuple[str, ...], items: Sequence[str | ActionItem], pointer: str
+    ) -> ActionSet:
+        features = np.empty((len(ids), self._action.dim), np.float32)
+        for at, item in enumerate(items):
+            try:
+                if isinstance(item, str):
+                    features[at] = self._encode_action(None, None)
+                else:
+                    features[at] = self._encode_action(item.vector, item.features)
+            except FeatureError as error:
+                raise Invalid(f"{pointer}/{at}{error.pointer}", error.detail, field_code=error.code) from None
+        return ActionSet(ids, self._representation.encode(ids, features))
+
+    def _from_table(self, ids: tuple[str, ...], table: ActionTable, pointer: str) -> ActionSet:
+        try:
+            features = self._action.encode_matrix(table.vectors, len(ids))
+        except FeatureError as error:
+            where = f"{pointer}/vectors{error.pointer}"
+            raise Invalid(where, error.detail, field_code=error.code) from None
+        return ActionSet(ids, self._representation.encode(ids, features))
+
+    def _encode_action(
+        self, vector: Sequence[float] | bytes | None, features: Mapping[str, object] | None
+    ) -> Floats:
+        if vector is not None and features is None:
+            return self._action.encode_vector(vector)
+        if features is not None and vector is None:
+            return self._action.encode_named(features)
+        if vector is None and self._action.dim == 0:
+            return np.zeros(0, np.float32)
+        raise FeatureError("", "one_form", "send exactly one of `vector` and `features`")
+
+
+def _duplicate(ids: Sequence[str], pointer: str) -> Invalid:
+    first = {action_id: at for at, action_id in reversed(list(enumerate(ids)))}
+    at = next(at for at, action_id in enumerate(ids) if first[action_id] != at)
+    detail = "the id appears earlier in the list; every action needs its own"
+    return Invalid(f"{pointer}/{at}", detail, "DuplicateAction", "duplicate")
