@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from service.errors import ServiceError
+from service.redis_link import LinkReplyError
 from service.security import Principal
 
 Headers = tuple[tuple[bytes, bytes], ...]
+SPOOLED = (b"nacre-durability", b"spooled")
+"""Redis has not confirmed; the write is in this server's spool and will be delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +32,17 @@ class Answer:
     status: int
     body: bytes
     headers: Headers = ()
+
+
+async def confirmed(reply: asyncio.Future[Any]) -> Any:
+    """The reply of Redis, or UNCONFIRMED.
+
+    Raises:
+        ServiceError: Redis refused the write for now; nothing was stored.
+    """
+    try:
+        return await reply
+    except LinkReplyError as error:
+        if "OOM" in str(error):
+            raise ServiceError("RedisFull", "Redis is at its memory limit; retry later") from error
+        raise ServiceError("RedisUnavailable", "Redis refused the write; retry later") from error

@@ -94,16 +94,6 @@ class Keyring:
         return principal
 
 
-def presented_key(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """The key in the ASGI headers: `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
-    for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return value[7:].strip()
-        if name == b"x-api-key":
-            return value.strip()
-    return None
-
-
 def load_keyring(inline: str | None, path: Path | None, host: str) -> Keyring:
     """The keyring of this process.
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Annotated, Any, TypeAlias
-
-from pydantic import Field
+from typing import Any, TypeAlias
 
 from agent_core.errors import FeatureError
 from agent_core.features.named import NamedEncoder, NamedFeaturesConfig
@@ -20,13 +18,15 @@ FeaturesConfig: TypeAlias = VectorFeaturesConfig | NamedFeaturesConfig | NoFeatu
 class Featurizer:
     """Encodes what its config declares, and refuses everything else with the place and a code.
 
-    featurizer = Featurizer(VectorFeaturesConfig(dim=3))
-    state = featurizer.encode_vector([0.5, 1.0, -2.0])
+        featurizer = Featurizer(VectorFeaturesConfig(dim=3))
+        state = featurizer.encode_vector([0.5, 1.0, -2.0])
+
+    Immutable, and the same in every process: serving, joining and replay share it.
     """
 
     def __init__(self, config: FeaturesConfig) -> None:
         self.dim = config.dim
-        self._is_named = isinstance(config, NamedFeaturesConfig)
+        self._takes_names = isinstance(config, NamedFeaturesConfig)
         self._takes_vector = isinstance(config, VectorFeaturesConfig)
         self._names = NamedEncoder(config.fields if isinstance(config, NamedFeaturesConfig) else {})
 
@@ -40,16 +40,17 @@ class Featurizer:
         self._refuse_if_named()
         return read_numbers(values, self.dim)
 
-    def encode_matrix(self, values: bytes | memoryview | Sequence[Sequence[float]], rows: int) -> Floats:
+    def encode_matrix(
+        self, values: bytes | memoryview | Sequence[Sequence[float]], rows: int
+    ) -> Floats:
         """`[A, F]` from A = `rows` vectors, or from their little-endian float32 bytes, row by row.
 
         Raises:
-            FeatureError: as `encode_vector`; row 3 is at "/3/vector".
+            FeatureError: as `encode_vector`; "/3/5" is the sixth number of the fourth row.
         """
         self._refuse_if_named()
-        if not isinstance(values, (bytes, memoryview)):
-            values = self._flattened
-        return read_numbers(numbers, rows * self.dim, self._place).reshape(rows, self.dim)
+        numbers = values if isinstance(values, (bytes, memoryview)) else self._joined(values, rows)
+        return read_numbers(numbers, rows * self.dim, self._cell).reshape(rows, self.dim)
 
     def encode_named(self, values: Mapping[str, Any]) -> Floats:
         """`[S]` from a nested mapping of named features; null means missing.
@@ -64,6 +65,19 @@ class Featurizer:
         return self._names.encode(values)
 
     def _refuse_if_named(self) -> None:
-        if self._is_named:
+        if self._takes_names:
             detail = "this policy takes named features; send `features`"
             raise FeatureError("", "wrong_kind", detail)
+
+    def _joined(self, values: Sequence[Sequence[float]], rows: int) -> list[float]:
+        if len(values) != rows:
+            raise FeatureError("", "wrong_length", f"expected {rows} rows, found {len(values)}")
+        for at, row in enumerate(values):
+            if len(row) != self.dim:
+                detail = f"expected {self.dim} numbers, found {len(row)}"
+                raise FeatureError(f"/{at}", "wrong_length", detail)
+        return list(chain.from_iterable(values))
+
+    def _cell(self, position: int) -> str:
+        row, column = divmod(position, self.dim)
+        return f"/{row}/{column}"

@@ -36,7 +36,9 @@ class NamedFeaturesConfig(ModuleConfig):
     def _paths_make_a_tree(cls, fields: dict[str, NamedField]) -> dict[str, NamedField]:
         for path in fields:
             if not all(path.split(".")):
-                raise ValueError(f"{path!r} has an empty part; write parts separated by single dots")
+                raise ValueError(
+                    f"{path!r} has an empty part; write parts separated by single dots"
+                )
             if inner := next((other for other in fields if other.startswith(f"{path}.")), None):
                 raise ValueError(f"{path!r} holds {inner!r}; declare only the innermost paths")
         return fields

@@ -45,8 +45,10 @@ def read_numbers(
     Raises:
         FeatureError: `wrong_length`, `wrong_type`, `not_finite`, `too_large`.
     """
-    is_packed = isinstance(values, (bytes, memoryview))
-    raw = _unpacked(values) if is_packed else _converted(values, pointer_of)
+    if isinstance(values, (bytes, memoryview)):
+        raw = _unpacked(values)
+    else:
+        raw = _converted(values, pointer_of)
     if raw.size != count:
         raise FeatureError("", "wrong_length", f"expected {count} numbers, found {raw.size}")
     if count and not _all_within_range(raw):
@@ -85,7 +87,9 @@ def _not_a_number(pointer: str) -> FeatureError:
 
 
 def _out_of_range(value: float, pointer: str) -> FeatureError:
-    if isinstance(value, float) and not math.isfinite(value):
-        return FeatureError(pointer, "not_finite", "expected a finite number; mend it at the source")
+    if math.isnan(value) or abs(value) == math.inf:  # `isfinite` fails on an integer of 400 digits
+        return FeatureError(
+            pointer, "not_finite", "expected a finite number; mend it at the source"
+        )
     detail = f"expected a magnitude up to {LARGEST_NUMBER:g}; rescale it at the source"
     return FeatureError(pointer, "too_large", detail)

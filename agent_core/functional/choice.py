@@ -20,7 +20,8 @@ _WORD = 0xFFFF_FFFF_FFFF_FFFF
 def greedy(value: Doubles) -> Doubles:
     """All probability on the highest value, split equally among exact ties."""
     ties = value == value[value.argmax()]
-    return ties / np.count_nonzero(ties)
+    shares: Doubles = ties / np.count_nonzero(ties)
+    return shares
 
 
 def epsilon_greedy(value: Doubles, epsilon: float) -> Doubles:
@@ -31,7 +32,8 @@ def epsilon_greedy(value: Doubles, epsilon: float) -> Doubles:
 def softmax(value: Doubles, temperature: float) -> Doubles:
     """Boltzmann probabilities, proportional to exp(value / temperature); `temperature` >= 1e-6."""
     weights: Doubles = np.exp((value - value[value.argmax()]) / temperature)
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def square_cb(value: Doubles, scale: float) -> Doubles:
@@ -61,15 +63,16 @@ def posterior_maxima(
     if rank > 2 * actions:
         # The triangle has the same covariance with A columns. Normals cost most, and the
         # factorization pays for itself from about twice as many columns as actions.
-        spread = np.linalg.qr(spread.T, mode="r").T
+        triangle: Doubles = np.linalg.qr(spread.T, mode="r")  # type: ignore[assignment]
+        spread = triangle.T
     generator = np.random.Generator(np.random.PCG64(seed))
     normals = generator.standard_normal((spread.shape[1], draws))
     samples = value[:, None] + (scale * spread) @ normals
     ties = samples == samples.max(axis=0)
     wins = ties.sum(axis=1)
-    if wins.sum() > draws:
-        return (ties / ties.sum(axis=0)).mean(axis=1)  # type: ignore[no-any-return]
-    return wins / draws  # type: ignore[no-any-return]
+    has_ties = wins.sum() > draws
+    shares: Doubles = (ties / ties.sum(axis=0)).mean(axis=1) if has_ties else wins / draws
+    return shares
 
 
 def with_floor(probabilities: Doubles, floor: float) -> Doubles:

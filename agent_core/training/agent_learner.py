@@ -33,6 +33,7 @@ class AgentLearner:
     Everything it becomes is a function of the configs and of the sequence of transitions, not of how
     the sequence was cut into blocks nor of when it came.
 
+    `device`: where the learner's tensors live; the host if not given.
     `experience`: transitions learned from. `updates`: gradient updates made, on schedule or asked for.
     `skipped_transitions`, `skipped_updates`: refused because a number was not finite.
     """
@@ -43,17 +44,17 @@ class AgentLearner:
         replay_config: ReplayConfig | None,
         schedule: ScheduleConfig,
         spec: ProblemSpec,
-        device: torch.device = torch.device("cpu"),
+        device: torch.device | None = None,
     ) -> None:
         self._spec = spec
         self._schedule = schedule
-        self._device = device
+        self._device = torch.device("cpu") if device is None else device
         self._refresh_period = learner_config.refresh_period
         self._replay: ReplayBuffer | None = None
         if "replay" in learner_config.capabilities:
             assert replay_config is not None, "the configuration check demands a replay"
-            self._replay = replay_config.build(spec, device)
-        self._learner = _fresh_learner(learner_config, spec, schedule.seed, device)
+            self._replay = replay_config.build(spec, self._device)
+        self._learner = _fresh_learner(learner_config, spec, schedule.seed, self._device)
         self._generator = torch.Generator().manual_seed(schedule.seed)
         self.experience = 0
         self.updates = 0

@@ -15,16 +15,15 @@ from service import bodies, metrics
 from service.clock import now_ms
 from service.decisions import logic
 from service.decisions.ids import new_id
-from service.decisions.records import DecisionRecord, Media, decode_record, encode_record
+from service.decisions.records import RECORD_FORMAT, DecisionRecord, Media, decode_record, encode_record
 from service.decisions.repository import DecisionRepository, EpisodePlace, NewDecision
 from service.decisions.schemas import ActRequest, BatchRequest
 from service.errors import Invalid, Problem, ServiceError
-from service.hot import Answer, HotRequest
+from service.hot import SPOOLED, Answer, HotRequest, confirmed
 from service.policies.served import Served
 from service.policies.store import PolicyStore
-from service.redis_link import UNCONFIRMED, BackpressureError, LinkReplyError
+from service.redis_link import UNCONFIRMED, BackpressureError
 
-RECORD_FORMAT: Final = 1
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE: Final = {
     "json": msgspec.json.Decoder(ActRequest).decode,
@@ -35,7 +34,6 @@ _DECODE_BATCH: Final = {
     "msgpack": msgspec.msgpack.Decoder(BatchRequest).decode,
 }
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
-_SPOOLED: Final = (b"nacre-durability", b"spooled")
 _QUEUED: Final = (b"nacre-durability", b"queued")
 _UNREPLICATED: Final = (b"nacre-durability", b"unreplicated")
 _REMEMBERED: Final = 10_000
@@ -168,13 +166,10 @@ class ActEndpoint:
             if not pending.confirmed.done():
                 pending.confirmed.add_done_callback(_ignore)
                 return pending.response, (_QUEUED,)
-        try:
-            reply = await pending.confirmed
-        except LinkReplyError as error:
-            raise _refused(error) from error
+        reply = await confirmed(pending.confirmed)
         if reply is UNCONFIRMED:
             self._remember(pending)
-            return pending.response, (_SPOOLED,)
+            return pending.response, (SPOOLED,)
         if reply[0] != b"new":
             return self._not_new(pending, reply), (_REPLAYED,)
         if pending.served.config.durability == "replicated":
@@ -220,8 +215,3 @@ def _mismatch() -> ServiceError:
     detail = "this decision_id was used with another body; repeat the same body or use a new id"
     return Invalid("/decision_id", detail, "IdempotencyMismatch", "mismatch")
 
-
-def _refused(error: LinkReplyError) -> ServiceError:
-    if "OOM" in str(error):
-        return ServiceError("RedisFull", "Redis is at its memory limit; retry later")
-    return ServiceError("RedisUnavailable", "Redis refused the record; retry later")

@@ -102,6 +102,13 @@ def choose(served: Served, request: ActRequest, decision_id: str, state: Floats,
     return _by_agent(decision)
 
 
+def too_late(served: Served, request: ActRequest, decision_id: str, available: Available) -> Choice:
+    """The fallback for a request whose deadline passed before it could be scored."""
+    excluded = excluded_mask(available.actions.ids, request.excluded_actions)
+    seed = seed_of(decision_id, served.config.policy)
+    return fall_back(served, request, available, excluded, seed, "deadline")
+
+
 def _by_agent(decision: Decision) -> Choice:
     explored = not decision.is_greedy
     return Choice(

@@ -6,13 +6,14 @@ hot path nothing. A record is msgpack of a fixed array, the first element being 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from service.decisions.schemas import ActRequest, ActResponse
 
 Media = Literal["json", "msgpack"]
+RECORD_FORMAT: Final = 1
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

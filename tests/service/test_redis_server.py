@@ -3,8 +3,10 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+import shlex
 import signal
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +21,7 @@ from service.redis_server import (
     RedisFacts,
     RedisServerError,
     check_server,
+    dying_with_parent,
     find_server,
     verify,
 )
@@ -427,6 +430,17 @@ def test_a_full_server_refuses_writes_and_loses_nothing(start_redis: StartRedis)
         with pytest.raises(redis.OutOfMemoryError):
             write_until_refused(client)
         assert client.get("kept") == "yes"
+
+
+def test_a_command_whose_parent_died_before_it_began_does_not_run() -> None:
+    command = shlex.join(dying_with_parent(["echo", "it ran"]))
+
+    shown = subprocess.run(  # the shell in between is a parent other than the one that was promised
+        ["sh", "-c", f"{command}; true"], capture_output=True, text=True, check=True
+    )
+
+    assert "it ran" not in shown.stdout
+    assert "is gone" in shown.stderr
 
 
 # --- judging a server

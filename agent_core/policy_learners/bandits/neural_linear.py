@@ -40,12 +40,12 @@ class NeuralLinearConfig(PolicyLearnerConfig):
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"spread", "bandit", "replay"})
     kind: Literal["neural_linear"] = "neural_linear"
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 64)
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
     ridge: float = Field(default=1.0, gt=0)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     max_gradient_norm: float = Field(default=10.0, gt=0)
-    refresh_period_updates: int = Field(default=200, ge=1)
+    refresh_period_updates: int = Field(default=100, ge=1)
 
     @property
     def refresh_period(self) -> int:

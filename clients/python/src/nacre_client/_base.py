@@ -202,12 +202,15 @@ class BaseClient:
 
 
 def _baseline(body: JsonObject) -> ChosenAction | None:
+    """The named baseline action if it may be played, else the first that may, else None."""
     ids = [_action_id(action) for action in body.get("actions", ())]
     excluded = set(body.get("excluded_actions", ()))
+    allowed = [name for name in ids if name not in excluded]
+    if not allowed:
+        return None
     wanted = body.get("baseline_action")
-    allowed = (name for name in ids if name not in excluded)
-    name = wanted if wanted in ids else next(allowed, None)
-    return None if name is None else ChosenAction(name, ids.index(name))
+    name = wanted if wanted in allowed else allowed[0]
+    return ChosenAction(name, ids.index(name))
 
 
 def _action_id(action: str | Mapping[str, Any]) -> str:

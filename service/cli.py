@@ -1,0 +1,159 @@
+"""The command line: `nacre --help`."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Nacre, an online decision service.")
+
+
+@app.command()
+def up(
+    policies: Annotated[Path | None, typer.Option(help="Folder of policy files.")] = None,
+    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path(".nacre"),
+    port: Annotated[int, typer.Option(help="Port of the API.")] = 8000,
+) -> None:
+    """Run API, worker, learner and a private Redis on this machine."""
+    from service.up import run_up
+
+    raise typer.Exit(run_up(data, policies, port))
+
+
+@app.command()
+def serve() -> None:
+    """Run the API."""
+    from service.workers.api import run_api
+
+    settings = _start("serve")
+    raise typer.Exit(run_api(settings))
+
+
+@app.command()
+def worker() -> None:
+    """Run the controller: joins rewards, archives the log."""
+    from service.workers.worker import run
+
+    _run_until_signal(run, _start("worker"))
+
+
+@app.command()
+def learner() -> None:
+    """Run the trainer: follows the replay stream, publishes versions."""
+    from service.workers.learner import run
+
+    _run_until_signal(run, _start("learner"))
+
+
+@app.command()
+def demo(
+    env: Annotated[str | None, typer.Option(help="A gymnasium environment, such as CartPole-v1.")] = None,
+    log: Annotated[str | None, typer.Option(help="A logged data set: open-bandit.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every number to this file.")] = None,
+    plot: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("demo.png"),
+    requests: Annotated[int | None, typer.Option(help="How many decisions to ask for.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the traffic.")] = 0,
+) -> None:
+    """Play a real task through HTTP and print what was learned."""
+    from service.demo import run_demo
+
+    raise typer.Exit(run_demo(env=env, log=log, json=json, plot=plot, requests=requests, seed=seed))
+
+
+@app.command()
+def check(path: Annotated[Path, typer.Argument(help="A policy file.")]) -> None:
+    """Validate a policy file and report every conflict at once."""
+    from agent_core.errors import ConfigError
+    from service.policies.config import load_policy
+
+    try:
+        policy = load_policy(path)
+    except (ConfigError, OSError) as error:
+        problems = getattr(error, "problems", (error,))
+        typer.echo(f"{path}: {len(problems)} problem(s)", err=True)
+        for problem in problems:
+            typer.echo(f"  {problem}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{path}: fine ({policy.config_hash}, {policy.agent.feature_schema})")
+
+
+@app.command()
+def replay(
+    decision_id: Annotated[str, typer.Argument(help="The decision to compute again.")],
+    policy: Annotated[str | None, typer.Option(help="Its policy; needed when there are several.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compute one logged decision again and compare it bit by bit."""
+    from service.decisions.replay import run_replay
+
+    raise typer.Exit(asyncio.run(run_replay(_settings(), decision_id, policy, as_json=json)))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from service.version import __version__
+
+    typer.echo(__version__)
+
+
+def _settings() -> Settings:
+    from pydantic import ValidationError
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "NACRE_" + "_".join(map(str, problem["loc"])).upper()
+            typer.echo(f"{name}: {problem['msg']}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _start(process: str) -> Settings:
+    """What every long-lived process does first."""
+    from service import logs
+
+    settings = _settings()
+    logs.set_up(process, settings.log_level)
+    _die_with_parent()
+    return settings
+
+
+def _die_with_parent() -> None:
+    """Under `nacre up`, a killed parent must not leave children behind."""
+    parent = os.environ.get("NACRE_PARENT")
+    if parent and sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        if os.getppid() != int(parent):
+            raise SystemExit("the parent process is gone")
+
+
+def _run_until_signal(run: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings) -> None:
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await run(settings, stop)
+
+    asyncio.run(main())
+
+
+def main() -> None:
+    """Entry point of the `nacre` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""What a reward means before it is written. No Redis, no HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any, Final
+
+import msgspec
+
+from service.clock import parse_ms
+from service.errors import FieldError, Invalid, ServiceError
+from service.feedback.ledger import Entry, LedgerReward, aggregate, encode_entry, ledger_reward
+from service.feedback.repository import NewReward
+from service.feedback.schemas import LoggedTransition, ObserveRequest, Reward, RewardResult, State
+from service.policies.config import PolicyConfig, RewardRule
+from service.redis_link import UNCONFIRMED
+
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+_ONLY_REWARD: Final = "reward"
+
+REFUSALS: Final[dict[str, tuple[str, str]]] = {
+    "conflict": (
+        "RewardConflict",
+        "this reward_id was used with another value; send `op: amend` to correct it, or another reward_id",
+    ),
+    "unknown_reward": ("UnknownReward", "no reward of this id counts; send it with `op: add` first"),
+    "buffer_full": ("Overloaded", "too many rewards wait for their decisions; retry later"),
+}
+
+
+class RewardEvent(msgspec.Struct, frozen=True, array_like=True):
+    """What the log keeps of one reward: enough to write the ledger again."""
+
+    reward_id: str
+    op: str
+    entry: bytes
+    final: bool
+    received_ms: int
+    event_time: str
+
+
+def rewards_of(request: ObserveRequest, idempotency_key: str | None) -> list[Reward]:
+    """The rewards of a request that has no transitions.
+
+    Raises:
+        Invalid: it mixes forms, or has none.
+    """
+    if request.rewards is not None:
+        if request.decision_id is not None or request.reward is not None or request.components:
+            raise Invalid("/rewards", "send either `rewards` or the fields of one reward", field_code="one_form")
+        return request.rewards
+    if request.decision_id is None:
+        raise Invalid("/decision_id", "name the decision that is rewarded", field_code="required")
+    return [
+        Reward(
+            decision_id=request.decision_id,
+            reward=request.reward,
+            components=request.components,
+            reward_id=request.reward_id or idempotency_key,
+            cost=request.cost,
+            type=request.type,
+            final=request.final,
+            event_time=request.event_time,
+            op=request.op,
+            policy=request.policy,
+        )
+    ]
+
+
+def new_reward(rule: RewardRule, reward: Reward, now_ms: int) -> NewReward:
+    """What is written for one reward.
+
+    Raises:
+        Invalid: the value, a component or the time is wrong.
+    """
+    value = _value(rule, reward)
+    check_time(reward.event_time, "/event_time")
+    reward_id = reward.reward_id or reward.type or _ONLY_REWARD
+    entry = encode_entry(Entry(value, reward.cost, reward.type or "", reward.components))
+    event = RewardEvent(reward_id, reward.op, entry, reward.final, now_ms, reward.event_time or "")
+    return NewReward(reward.decision_id, reward_id, entry, reward.op, reward.final, _ENCODE(event))
+
+
+def _value(rule: RewardRule, reward: Reward) -> float:
+    if reward.op == "retract":
+        return 0.0
+    if (reward.reward is None) == (not reward.components):
+        raise Invalid("/reward", "send exactly one of `reward` and `components`", field_code="one_form")
+    if reward.reward is not None:
+        return reward.reward
+    for name in reward.components:
+        if name not in rule.components:
+            known = ", ".join(sorted(rule.components)) or "none"
+            detail = f"the policy declares no weight for it (declared: {known})"
+            raise Invalid(f"/components/{name}", detail, field_code="unknown_component")
+    total = math.fsum(rule.components[name] * amount for name, amount in reward.components.items())
+    if not math.isfinite(total):
+        raise Invalid("/components", "the weighted sum is not finite", field_code="too_large")
+    return total
+
+
+def check_time(moment: str | None, pointer: str) -> None:
+    """Refuses what is no RFC 3339 time with a zone. It is kept, but windows go by the server's clock."""
+    if moment is None:
+        return
+    try:
+        parse_ms(moment)
+    except (ValueError, OverflowError):
+        detail = "send an RFC 3339 time with a zone, such as 2026-01-31T12:00:00Z"
+        raise Invalid(pointer, detail, field_code="not_a_time") from None
+
+
+def result_of(config: PolicyConfig, reward_id: str, reply: Any) -> RewardResult:
+    """The answer for one reward, from the reply of `reward.lua`.
+
+    Raises:
+        ServiceError: the reward was refused.
+    """
+    if reply is UNCONFIRMED:
+        return RewardResult(reward_id, "pending")
+    state = reply[0].decode()
+    if state in REFUSALS:
+        code, detail = REFUSALS[state]
+        raise ServiceError(code, detail, (FieldError("/reward_id", state, detail),))
+    return RewardResult(reward_id, _STATES[state], _so_far(config.reward, reply[1:]))
+
+
+_STATES: Final[dict[str, State]] = {
+    "joined": "joined",
+    "duplicate": "duplicate",
+    "superseded": "superseded",
+    "pending_decision": "pending_decision",
+    "late": "late",
+    "not_activated": "not_activated",
+}
+
+
+def _so_far(rule: RewardRule, flat: list[bytes]) -> float | None:
+    rewards: list[LedgerReward] = [
+        ledger_reward("", entry, int(at)) for entry, at in zip(flat[::2], flat[1::2], strict=True)
+    ]
+    if not rewards:
+        return None
+    rewards.sort(key=lambda one: one.arrived_ms)
+    return aggregate(rule.aggregation, [one.value for one in rewards])
+
+
+def check_foreign_transition(transition: LoggedTransition) -> None:
+    """A transition without a decision of ours must bring everything itself.
+
+    Raises:
+        Invalid: a field is missing, or it says that it both ended and went on.
+    """
+    for field in ("episode_id", "step", "observation", "available_actions", "action", "propensity", "behavior_policy"):
+        if getattr(transition, field) is None:
+            detail = "without a decision_id the transition must say it"
+            raise Invalid(f"/transition/{field}", detail, field_code="required")
+    if transition.terminated and transition.next_observation is not None:
+        detail = "nothing follows a terminated step; leave it out or send truncated"
+        raise Invalid("/transition/next_observation", detail, field_code="contradiction")
+    check_time(transition.event_time, "/transition/event_time")
+
+
+def step_identity(transition: LoggedTransition) -> str:
+    """Names one step of another system's log, so that sending it twice counts once."""
+    raw = f"{transition.behavior_policy}\0{transition.episode_id}\0{transition.step}"
+    return hashlib.blake2b(raw.encode(), digest_size=16).hexdigest()
