@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from service import openapi
-from service.bodies import Disconnected
+from service.bodies import DisconnectedError
 from service.context import open_service
 from service.decisions import lookup
 from service.errors import FieldError, ServiceError, problem_response
@@ -55,13 +55,15 @@ def _handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(RedisError, _on_redis_error)
-    app.add_exception_handler(Disconnected, _on_disconnect)
+    app.add_exception_handler(DisconnectedError, _on_disconnect)
     app.add_exception_handler(Exception, _on_defect)
 
 
 def _respond(request: Request, error: ServiceError) -> Response:
     request_id = request.headers.get("x-request-id", "")[:128]
-    status, headers, body = problem_response(error, instance=request.url.path, request_id=request_id)
+    status, headers, body = problem_response(
+        error, instance=request.url.path, request_id=request_id
+    )
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
 
 
@@ -80,14 +82,21 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    places = [("/" + "/".join(map(str, e["loc"][1:])), str(e["type"]), str(e["msg"])) for e in error.errors()]
-    problem = ServiceError("InvalidRequest", "a parameter is wrong", [FieldError(*place) for place in places])
+    places = [
+        ("/" + "/".join(map(str, e["loc"][1:])), str(e["type"]), str(e["msg"]))
+        for e in error.errors()
+    ]
+    problem = ServiceError(
+        "InvalidRequest", "a parameter is wrong", [FieldError(*place) for place in places]
+    )
     return _respond(request, problem)
 
 
 async def _on_redis_error(request: Request, error: Exception) -> Response:
     log.warning("redis_unavailable", path=request.url.path, error=str(error))
-    return _respond(request, ServiceError("RedisUnavailable", "retry in a moment; /act keeps answering"))
+    return _respond(
+        request, ServiceError("RedisUnavailable", "retry in a moment; /act keeps answering")
+    )
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
@@ -97,4 +106,3 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 async def _on_defect(request: Request, error: Exception) -> Response:
     log.error("request_failed", path=request.url.path, exc_info=error)
     return _respond(request, ServiceError("InternalError", "it is logged"))
-

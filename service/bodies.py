@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from service.errors import Invalid, ServiceError
+from service.errors import InvalidError, ServiceError
 
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[Any]]
@@ -19,7 +19,7 @@ _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _FIELD: Final = re.compile(r"unknown field `(?P<name>[^`]*)`")
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """The client went away before its body was complete."""
 
 
@@ -28,13 +28,13 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
     Raises:
         ServiceError: PayloadSizeExceeded, as soon as the limit is passed.
-        Disconnected: the client is gone.
+        DisconnectedError: the client is gone.
     """
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False):
         if message["type"] == "http.disconnect":
-            raise Disconnected
+            raise DisconnectedError
         if len(body) > limit:
             raise too_large(limit)
         return body
@@ -43,7 +43,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     while message.get("more_body", False):
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Disconnected
+            raise DisconnectedError
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
@@ -52,7 +52,9 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 
 def too_large(limit: int) -> ServiceError:
-    return ServiceError("PayloadSizeExceeded", f"a body may have at most {limit} bytes; see /v1/limits")
+    return ServiceError(
+        "PayloadSizeExceeded", f"a body may have at most {limit} bytes; see /v1/limits"
+    )
 
 
 def check_depth(body: bytes, limit: int) -> None:
@@ -69,7 +71,9 @@ def check_depth(body: bytes, limit: int) -> None:
         if token in b"[{":
             depth += 1
             if depth > limit:
-                raise ServiceError("PayloadTooDeep", f"a body may nest at most {limit} levels; see /v1/limits")
+                raise ServiceError(
+                    "PayloadTooDeep", f"a body may nest at most {limit} levels; see /v1/limits"
+                )
         elif token in b"]}":
             depth -= 1
 
@@ -78,7 +82,7 @@ def decode(decoder: Callable[[bytes], T], body: bytes) -> T:
     """Decodes with a msgspec decoder.
 
     Raises:
-        ServiceError: MalformedBody when it is no JSON or msgpack; else Invalid with the field's pointer.
+        ServiceError: MalformedBody when it is no JSON or msgpack; else InvalidError with the field's pointer.
     """
     try:
         return decoder(body)
@@ -94,17 +98,20 @@ def _malformed(error: Exception) -> str:
     return "the body is not valid UTF-8 JSON or msgpack"
 
 
-def _invalid(message: str) -> Invalid:
+def _invalid(message: str) -> InvalidError:
     place = _PLACE.search(message)
     pointer = json_pointer(place["place"]) if place else ""
     detail = message[: place.start()] if place else message
     unknown = _FIELD.search(detail)
     if unknown:
         name = unknown["name"]
-        return Invalid(
-            f"{pointer}/{name}", f"there is no field `{name}`; see /docs", "UnknownField", "unknown_field"
+        return InvalidError(
+            f"{pointer}/{name}",
+            f"there is no field `{name}`; see /docs",
+            "UnknownField",
+            "unknown_field",
         )
-    return Invalid(pointer, detail)
+    return InvalidError(pointer, detail)
 
 
 def json_pointer(place: str) -> str:

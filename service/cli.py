@@ -15,7 +15,9 @@ import typer
 
 from service.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Nacre, an online decision service.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Nacre, an online decision service."
+)
 
 
 @app.command()
@@ -57,7 +59,9 @@ def learner() -> None:
 
 @app.command()
 def demo(
-    env: Annotated[str | None, typer.Option(help="A gymnasium environment, such as CartPole-v1.")] = None,
+    env: Annotated[
+        str | None, typer.Option(help="A gymnasium environment, such as CartPole-v1.")
+    ] = None,
     log: Annotated[str | None, typer.Option(help="A logged data set: open-bandit.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write every number to this file.")] = None,
     plot: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("demo.png"),
@@ -90,7 +94,9 @@ def check(path: Annotated[Path, typer.Argument(help="A policy file.")]) -> None:
 @app.command()
 def replay(
     decision_id: Annotated[str, typer.Argument(help="The decision to compute again.")],
-    policy: Annotated[str | None, typer.Option(help="Its policy; needed when there are several.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Its policy; needed when there are several.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compute one logged decision again and compare it bit by bit."""
@@ -139,7 +145,9 @@ def _die_with_parent() -> None:
             raise SystemExit("the parent process is gone")
 
 
-def _run_until_signal(run: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings) -> None:
+def _run_until_signal(
+    run: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings
+) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

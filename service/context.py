@@ -49,9 +49,15 @@ class Service:
 def hot_routes(service: Service) -> dict[str, Route]:
     """The hot endpoints, with and without the version in the path."""
     limits = service.settings
-    act = ActEndpoint(service.store, service.decisions, depth=limits.max_depth, batch=limits.max_batch)
+    act = ActEndpoint(
+        service.store, service.decisions, depth=limits.max_depth, batch=limits.max_batch
+    )
     observe = ObserveEndpoint(
-        service.store, service.feedback, service.decisions, depth=limits.max_depth, batch=limits.max_batch
+        service.store,
+        service.feedback,
+        service.decisions,
+        depth=limits.max_depth,
+        batch=limits.max_batch,
     )
     shadow = ShadowEndpoint(service.store, service.decisions, depth=limits.max_depth)
     named = {
@@ -75,7 +81,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             settings.redis_url,
             scripts=[script.text for script in (RECORD, *SCRIPTS)],
             spool=Spool.claim(settings.state),
-            limits=LinkLimits(confirm_timeout_s=settings.confirm_timeout_s, max_waiting=settings.max_waiting),
+            limits=LinkLimits(
+                confirm_timeout_s=settings.confirm_timeout_s, max_waiting=settings.max_waiting
+            ),
         )
         stack.push_async_callback(link.close)
         policies = PolicyRepository(client)
@@ -98,7 +106,9 @@ async def _start_background(service: Service) -> list[asyncio.Task[None]]:
             await register_folder(service.policies, service.artefacts, service.settings.policies)
         await service.store.refresh()
     except (RedisError, OSError) as error:
-        log.warning("redis_unreachable_at_start", error=str(error), action="serving as soon as it answers")
+        log.warning(
+            "redis_unreachable_at_start", error=str(error), action="serving as soon as it answers"
+        )
     return [
         asyncio.create_task(service.store.keep_fresh(hints, service.settings.poll_s)),
         asyncio.create_task(_listen(service, hints)),

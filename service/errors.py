@@ -1,7 +1,7 @@
 """Everything that the service refuses, and the one table that turns it into HTTP.
 
 ServiceError(code, detail, errors)       a request cannot be served; `code` is a key of STATUS below
-└── Invalid                              an input is wrong; names the field by JSON pointer
+└── InvalidError                         an input is wrong; names the field by JSON pointer
 
 The body is RFC 9457 problem+json. The rejected input is never echoed: a NaN in an echoed error would
 turn a 422 into a 500, and a secret in a body would reach a log.
@@ -111,10 +111,12 @@ class ServiceError(Exception):
         )
 
 
-class Invalid(ServiceError):
+class InvalidError(ServiceError):
     """One field of the input is wrong."""
 
-    def __init__(self, pointer: str, detail: str, code: str = "InvalidRequest", field_code: str = "invalid") -> None:
+    def __init__(
+        self, pointer: str, detail: str, code: str = "InvalidRequest", field_code: str = "invalid"
+    ) -> None:
         super().__init__(code, detail, (FieldError(pointer, field_code, detail),))
 
 

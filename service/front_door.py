@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from service import metrics
-from service.bodies import Disconnected, read_body
+from service.bodies import DisconnectedError, read_body
 from service.errors import ServiceError, problem_response
 from service.hot import Answer, HotRequest
 from service.security import Keyring, Scope
@@ -72,7 +72,13 @@ class FrontDoor:
     """
 
     def __init__(
-        self, app: App, backend: Callable[[], Backend | None], *, max_body: int, slow_s: float, in_flight: int = 20_000
+        self,
+        app: App,
+        backend: Callable[[], Backend | None],
+        *,
+        max_body: int,
+        slow_s: float,
+        in_flight: int = 20_000,
     ) -> None:
         self._app = app
         self._backend = backend
@@ -92,24 +98,32 @@ class FrontDoor:
                 return
         await self._app(scope, receive, send)
 
-    async def _hot(self, backend: Backend, route: Route, scope: Any, receive: Receive, send: Send) -> None:
+    async def _hot(
+        self, backend: Backend, route: Route, scope: Any, receive: Receive, send: Send
+    ) -> None:
         head = read_head(scope["headers"])
         self._active += 1
         try:
             answer = await self._answer(backend, route, scope, head, receive)
         except ServiceError as error:
             answer = self._problem(error, scope["path"], head)
-        except Disconnected:
+        except DisconnectedError:
             return
         except Exception:
             # The last line of defence: a defect of ours is a 500 with an id, never a dead process.
             log.exception("request_failed", path=scope["path"], request_id=head.request_id)
-            answer = self._problem(ServiceError("InternalError", "it is logged under the request id"), scope["path"], head)
+            answer = self._problem(
+                ServiceError("InternalError", "it is logged under the request id"),
+                scope["path"],
+                head,
+            )
         finally:
             self._active -= 1
         await _send(send, answer, head.accept)
 
-    async def _answer(self, backend: Backend, route: Route, scope: Any, head: Head, receive: Receive) -> Answer:
+    async def _answer(
+        self, backend: Backend, route: Route, scope: Any, head: Head, receive: Receive
+    ) -> Answer:
         if scope["method"] != "POST":
             raise ServiceError("MethodNotAllowed", "use POST")
         if self._active > self._in_flight:
@@ -117,9 +131,14 @@ class FrontDoor:
         principal = backend.keyring.authorize(head.key, route.scope)
         media = _MEDIA.get(head.content_type)
         if media is None:
-            raise ServiceError("UnsupportedMediaType", "send application/json or application/msgpack")
+            raise ServiceError(
+                "UnsupportedMediaType", "send application/json or application/msgpack"
+            )
         if head.length > self._max_body:
-            raise ServiceError("PayloadSizeExceeded", f"a body may have at most {self._max_body} bytes; see /v1/limits")
+            raise ServiceError(
+                "PayloadSizeExceeded",
+                f"a body may have at most {self._max_body} bytes; see /v1/limits",
+            )
         body = await self._body(receive)
         return await route.handler(HotRequest(body, media, principal, head.idempotency_key))
 
@@ -137,7 +156,9 @@ class FrontDoor:
             if self._reading[task] > time.monotonic():
                 raise
             task.uncancel()
-            raise ServiceError("RequestTimeout", f"the body took longer than {self._slow_s:g} s") from None
+            raise ServiceError(
+                "RequestTimeout", f"the body took longer than {self._slow_s:g} s"
+            ) from None
         finally:
             del self._reading[task]
 

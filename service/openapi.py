@@ -75,7 +75,9 @@ def document(version: str) -> dict[str, Any]:
     """The whole OpenAPI 3.1 document."""
     types = [one for op in OPERATIONS for one in (op.request, op.response) if one is not None]
     unique = list({id(one): one for one in [*types, Problem]}.values())
-    schemas, components = msgspec.json.schema_components(unique, ref_template="#/components/schemas/{name}")
+    schemas, components = msgspec.json.schema_components(
+        unique, ref_template="#/components/schemas/{name}"
+    )
     by_type = {id(one): schema for one, schema in zip(unique, schemas, strict=True)}
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
@@ -125,11 +127,15 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "integer"} if name == "version" else {"type": "string", "minLength": 1},
+            "schema": {"type": "integer"}
+            if name == "version"
+            else {"type": "string", "minLength": 1},
         }
         for name in in_path
     ]
-    return found + [{"name": n, "in": "query", "schema": {"type": kind}} for n, kind in operation.query]
+    return found + [
+        {"name": n, "in": "query", "schema": {"type": kind}} for n, kind in operation.query
+    ]
 
 
 def _responses(operation: Operation, by_type: dict[int, Any]) -> dict[str, Any]:
@@ -140,7 +146,9 @@ def _responses(operation: Operation, by_type: dict[int, Any]) -> dict[str, Any]:
     if operation.path == "/v1/policies/{policy}" and operation.method == "put":
         responses["201"] = good
     codes = operation.problems if operation.is_open else (*operation.problems, *_COMMON)
-    for status in sorted({*codes, *((503,) if operation.path.endswith(("readyz", "ready")) else ())}):
+    for status in sorted(
+        {*codes, *((503,) if operation.path.endswith(("readyz", "ready")) else ())}
+    ):
         titles = " | ".join(kind.title for kind in KINDS.values() if kind.status == status)
         content = {"application/problem+json": {"schema": by_type[id(Problem)]}}
         responses[str(status)] = {"description": titles, "content": content}

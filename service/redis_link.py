@@ -11,7 +11,6 @@ appended is delivered, or is on disk in the spool, or its caller was told `Backp
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ import structlog
 from service.spool import Spool
 
 log = structlog.get_logger(__name__)
+pack: Final[Callable[[tuple[bytes | str | int, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # its stub says a tuple of one
 
 
 class BackpressureError(Exception):
@@ -83,12 +83,10 @@ class LinkCounters:
 class RedisLink:
     """One connection to Redis for the hot path. Make it with `open`, close it with `close`."""
 
-    def __init__(
-        self, url: str, scripts: Sequence[str], spool: Spool, limits: LinkLimits
-    ) -> None:
+    def __init__(self, url: str, scripts: Sequence[str], spool: Spool, limits: LinkLimits) -> None:
         self.counters = LinkCounters()
         self._url = urlsplit(url)
-        self._scripts = [hiredis.pack_command(("SCRIPT", "LOAD", text)) for text in scripts]
+        self._scripts = [pack(("SCRIPT", "LOAD", text)) for text in scripts]
         self._spool = spool
         self._limits = limits
         self._loop = asyncio.get_running_loop()
@@ -120,9 +118,9 @@ class RedisLink:
     async def close(self) -> None:
         """Delivers what is queued if Redis answers within the confirm timeout; spools the rest."""
         self._is_closing = True
-        deadline = time.monotonic() + self._limits.confirm_timeout_s
-        while (self._queue or self._flight) and self.is_connected and time.monotonic() < deadline:
-            await asyncio.sleep(0.005)
+        awaited = [i.future for i in (*self._flight, *self._queue) if not i.future.done()]
+        if awaited and self.is_connected:
+            await asyncio.wait(awaited, timeout=self._limits.confirm_timeout_s)
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -157,7 +155,7 @@ class RedisLink:
         if len(self._queue) + len(self._flight) >= self._limits.max_waiting:
             self.counters.refused += 1
             raise BackpressureError
-        item = _Item(hiredis.pack_command(arguments), self._loop.create_future())
+        item = _Item(pack(arguments), self._loop.create_future())
         self._queue.append(item)
         if self._protocol is None or self._is_late:
             self._give_up_waiting(item)
@@ -173,7 +171,9 @@ class RedisLink:
         self._flight, self._queue = self._queue, self._flight
         self._flushed_at = self._loop.time()
         if self._timer is None:
-            self._timer = self._loop.call_later(self._limits.confirm_timeout_s, self._check_lateness)
+            self._timer = self._loop.call_later(
+                self._limits.confirm_timeout_s, self._check_lateness
+            )
         self.counters.writes += 1
         self.counters.commands += len(self._flight)
         self._protocol.transport.write(b"".join([item.command for item in self._flight]))
@@ -281,10 +281,10 @@ class RedisLink:
         commands = list(self._scripts)
         database = self._url.path.strip("/") if self._url.scheme != "unix" else ""
         if database.isdigit() and database != "0":
-            commands.insert(0, hiredis.pack_command(("SELECT", database)))
+            commands.insert(0, pack(("SELECT", database)))
         if self._url.password:
             user = (unquote(self._url.username),) if self._url.username else ()
-            commands.insert(0, hiredis.pack_command(("AUTH", *user, unquote(self._url.password))))
+            commands.insert(0, pack(("AUTH", *user, unquote(self._url.password))))
         return commands
 
     def _on_lost(self) -> None:

@@ -30,6 +30,7 @@ from typing import Any
 
 POLICIES = "nacre:policies"
 HINTS = "nacre:hints"
+LEASE_PREFIX = "nacre:lease:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +75,9 @@ class PolicyKeys:
 def text(value: Any) -> str:
     """A Redis reply as text."""
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def raw(value: Any) -> bytes:
+    """A Redis reply as bytes; clients here never decode."""
+    assert isinstance(value, bytes)
+    return value

@@ -107,7 +107,9 @@ def load_keyring(inline: str | None, path: Path | None, host: str) -> Keyring:
                 f"refusing to listen on {host} without API keys: set NACRE_API_KEYS_FILE "
                 "(see docs/operations.md, section API keys) or NACRE_HOST=127.0.0.1"
             )
-        log.warning("no_api_keys", notice="anyone on this machine may do everything; for development only")
+        log.warning(
+            "no_api_keys", notice="anyone on this machine may do everything; for development only"
+        )
     return Keyring(entries)
 
 
@@ -121,7 +123,9 @@ def _parse(content: str) -> list[KeyEntry]:
         decode = msgspec.json.Decoder(KeyEntry).decode
         return [decode(line) for line in content.splitlines() if line.strip()]
     except msgspec.DecodeError as error:
-        raise SystemExit(f"API keys are malformed: {error}; see docs/operations.md, section API keys") from None
+        raise SystemExit(
+            f"API keys are malformed: {error}; see docs/operations.md, section API keys"
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:

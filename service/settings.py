@@ -14,6 +14,7 @@ class Settings(BaseSettings):
     `redis_url` (REDIS_URL): the only shared state. `artefacts`: snapshots, shared by all processes.
     `archive`: Parquet parts of the event log. `checkpoints`: the learner's own. `state`: this
     machine's spool. `policies`: a folder of policy files that the API registers when it starts.
+    `lease_s`: how long a dead worker or learner keeps its role.
     `api_keys`, `api_keys_file`: see `service.security`; none is allowed on loopback only.
     """
 
@@ -40,4 +41,5 @@ class Settings(BaseSettings):
     poll_s: float = Field(1.0, gt=0)
     archive_every_s: float = Field(5.0, gt=0)
     archive_part_events: int = Field(20_000, gt=0)
+    lease_s: float = Field(5.0, gt=0)
     device: str = "auto"

@@ -88,7 +88,9 @@ class Stack:
         self._directory.mkdir(parents=True, exist_ok=True)
         try:
             if self._redis_url is None:
-                redis = PrivateRedis(self._directory / "redis", maxmemory_bytes=self._redis_memory_bytes)
+                redis = PrivateRedis(
+                    self._directory / "redis", maxmemory_bytes=self._redis_memory_bytes
+                )
                 self._redis_url = self._stack.enter_context(redis).url
             for role in ROLES:
                 self._children[role] = self._spawn(role)
@@ -98,7 +100,10 @@ class Stack:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -116,9 +121,16 @@ class Stack:
         return _Child(role, process, output)
 
     def _settings(self) -> dict[str, str]:
-        folders = {name: str(self._directory / name) for name in ("artefacts", "archive", "checkpoints", "state")}
+        folders = {
+            name: str(self._directory / name)
+            for name in ("artefacts", "archive", "checkpoints", "state")
+        }
         settings = {f"NACRE_{name.upper()}": path for name, path in folders.items()}
-        settings |= {"REDIS_URL": self.redis_url, "NACRE_HOST": self.host, "NACRE_PORT": str(self.port)}
+        settings |= {
+            "REDIS_URL": self.redis_url,
+            "NACRE_HOST": self.host,
+            "NACRE_PORT": str(self.port),
+        }
         settings |= {"NACRE_PARENT": str(os.getpid()), "OMP_NUM_THREADS": "1"}
         if self._policies is not None:
             settings["NACRE_POLICIES"] = str(self._policies)
@@ -152,7 +164,12 @@ class Stack:
             if self._is_stopping or child.process.poll() is None:
                 continue
             if child.restart_at is None:
-                log.error("child_died", role=role, code=child.process.returncode, restart_in_s=child.pause_s)
+                log.error(
+                    "child_died",
+                    role=role,
+                    code=child.process.returncode,
+                    restart_in_s=child.pause_s,
+                )
                 child.restart_at = now + child.pause_s
             elif now >= child.restart_at:
                 fresh = self._spawn(role)

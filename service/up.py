@@ -34,7 +34,9 @@ def run_up(data: Path, policies: Path | None, port: int) -> int:
         except StackError as error:
             console.print(str(error), style="red", markup=False)
             return 1
-        console.print(f"Nacre answers at {stack.url} (documentation: {stack.url}/docs, data: {data}). Ctrl-C stops it.")
+        console.print(
+            f"Nacre answers at {stack.url} (documentation: {stack.url}/docs, data: {data}). Ctrl-C stops it."
+        )
         while not stop.wait(0.5):
             stack.tend()
     return 0

@@ -87,7 +87,7 @@ def _not_a_number(pointer: str) -> FeatureError:
 
 
 def _out_of_range(value: float, pointer: str) -> FeatureError:
-    if math.isnan(value) or abs(value) == math.inf:  # `isfinite` fails on an integer of 400 digits
+    if not abs(value) < math.inf:  # NaN or infinite; `isfinite` fails on an integer of 400 digits
         return FeatureError(
             pointer, "not_finite", "expected a finite number; mend it at the source"
         )

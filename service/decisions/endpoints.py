@@ -15,10 +15,16 @@ from service import bodies, metrics
 from service.clock import now_ms
 from service.decisions import logic
 from service.decisions.ids import new_id
-from service.decisions.records import RECORD_FORMAT, DecisionRecord, Media, decode_record, encode_record
+from service.decisions.records import (
+    RECORD_FORMAT,
+    DecisionRecord,
+    Media,
+    decode_record,
+    encode_record,
+)
 from service.decisions.repository import DecisionRepository, EpisodePlace, NewDecision
 from service.decisions.schemas import ActRequest, BatchRequest
-from service.errors import Invalid, Problem, ServiceError
+from service.errors import InvalidError, Problem, ServiceError
 from service.hot import SPOOLED, Answer, HotRequest, confirmed
 from service.policies.served import Served
 from service.policies.store import PolicyStore
@@ -54,7 +60,9 @@ class _Pending:
 class ActEndpoint:
     """POST /v1/act and /v1/act:batch."""
 
-    def __init__(self, store: PolicyStore, repository: DecisionRepository, *, depth: int, batch: int) -> None:
+    def __init__(
+        self, store: PolicyStore, repository: DecisionRepository, *, depth: int, batch: int
+    ) -> None:
         self._store = store
         self._repository = repository
         self._depth = depth
@@ -68,7 +76,9 @@ class ActEndpoint:
             bodies.check_depth(http.body, self._depth)
         pending = self._decide(http.body, http.media, http, started)
         response, headers = await self._confirm(pending)
-        metrics.ACT_SECONDS.labels(pending.served.config.policy).observe(time.perf_counter() - started)
+        metrics.ACT_SECONDS.labels(pending.served.config.policy).observe(
+            time.perf_counter() - started
+        )
         return Answer(200, response, headers)
 
     async def batch(self, http: HotRequest) -> Answer:
@@ -78,7 +88,7 @@ class ActEndpoint:
         batch = bodies.decode(_DECODE_BATCH[http.media], http.body)
         if len(batch.requests) > self._batch:
             detail = f"{len(batch.requests)} requests given, at most {self._batch} allowed; see /v1/limits"
-            raise Invalid("/requests", detail, field_code="too_many")
+            raise InvalidError("/requests", detail, field_code="too_many")
         items = [self._batch_item(raw, batch.defaults, http) for raw in batch.requests]
         answers = [await self._batch_answer(item) for item in items]
         return Answer(200, b'{"responses":[' + b",".join(answers) + b"]}")
@@ -131,11 +141,30 @@ class ActEndpoint:
         due_ms = made_ms + int(served.config.reward.wait_s * 1000)
         response = _ENCODE(logic.answer(served, request, decision_id, available, choice, due_ms))
         record = DecisionRecord(
-            RECORD_FORMAT, decision_id, "decision", made_ms, due_ms, media, served.encoding.catalog_revision, body, response
+            RECORD_FORMAT,
+            decision_id,
+            "decision",
+            made_ms,
+            due_ms,
+            media,
+            served.encoding.catalog_revision,
+            body,
+            response,
         )
-        place = EpisodePlace(request.episode.episode_id, request.episode.step) if request.episode else None
+        place = (
+            EpisodePlace(request.episode.episode_id, request.episode.step)
+            if request.episode
+            else None
+        )
         new = NewDecision(
-            decision_id, digest, encode_record(record), "decision", due_ms, not request.defer_activation, made_ms, place
+            decision_id,
+            digest,
+            encode_record(record),
+            "decision",
+            due_ms,
+            not request.defer_activation,
+            made_ms,
+            place,
         )
         confirmed = self._record(served, new)
         metrics.DECISIONS.labels(served.config.policy, choice.reason).inc()
@@ -147,10 +176,14 @@ class ActEndpoint:
         try:
             confirmed = self._repository.record(served.keys, new)
         except BackpressureError as error:
-            raise ServiceError("Overloaded", "the log cannot keep up; slow down and retry") from error
+            raise ServiceError(
+                "Overloaded", "the log cannot keep up; slow down and retry"
+            ) from error
         return None if served.config.durability == "async" else confirmed
 
-    def _known(self, served: Served, decision_id: str, digest: bytes, known: tuple[bytes, bytes]) -> _Pending:
+    def _known(
+        self, served: Served, decision_id: str, digest: bytes, known: tuple[bytes, bytes]
+    ) -> _Pending:
         if known[0] != digest:
             raise _mismatch()
         new = NewDecision(decision_id, digest, b"", "decision", 0, True, 0)
@@ -189,7 +222,9 @@ class ActEndpoint:
             case [b"sealed"]:
                 raise ServiceError("EpisodeSealed", "the episode was sealed; start another")
             case _:
-                detail = "this step of the episode already has a decision; number steps 0, 1, 2, ..."
+                detail = (
+                    "this step of the episode already has a decision; number steps 0, 1, 2, ..."
+                )
                 raise ServiceError("StepTaken", detail)
 
     def _remember(self, pending: _Pending) -> None:
@@ -213,5 +248,4 @@ def _ignore(future: asyncio.Future[Any]) -> None:
 
 def _mismatch() -> ServiceError:
     detail = "this decision_id was used with another body; repeat the same body or use a new id"
-    return Invalid("/decision_id", detail, "IdempotencyMismatch", "mismatch")
-
+    return InvalidError("/decision_id", detail, "IdempotencyMismatch", "mismatch")

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from agent_core.agent import seed_of
+
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
 from agent_core.functional.choice import sample, uniform_from
 from agent_core.types import ActionSet, Decision, Doubles, Floats, Mask
@@ -28,7 +28,7 @@ from service.decisions.schemas import (
     Reason,
     ReasonsDetail,
 )
-from service.errors import Invalid, ServiceError
+from service.errors import InvalidError, ServiceError
 from service.policies.served import Served
 
 LIVE_ARM = "live"
@@ -53,14 +53,14 @@ def excluded_mask(ids: tuple[str, ...], excluded: Sequence[str]) -> Mask | None:
     """`[A]` bool of the excluded actions, or None when nothing is excluded.
 
     Raises:
-        Invalid: an excluded id is not among the actions.
+        InvalidError: an excluded id is not among the actions.
     """
     if not excluded:
         return None
     for at, action_id in enumerate(excluded):
         if action_id not in ids:
             detail = "the id is not among `actions`"
-            raise Invalid(f"/excluded_actions/{at}", detail, "UnknownAction", "unknown_action")
+            raise InvalidError(f"/excluded_actions/{at}", detail, "UnknownAction", "unknown_action")
     banned = set(excluded)
     return np.fromiter((i in banned for i in ids), bool, len(ids))
 
@@ -81,7 +81,9 @@ class Choice:
     fallback: str | None = None
 
 
-def choose(served: Served, request: ActRequest, decision_id: str, state: Floats, available: Available) -> Choice:
+def choose(
+    served: Served, request: ActRequest, decision_id: str, state: Floats, available: Available
+) -> Choice:
     """The action for one request, by the agent or, where none can answer, by the fallback."""
     excluded = excluded_mask(available.actions.ids, request.excluded_actions)
     seed = seed_of(decision_id, served.config.policy)
@@ -89,12 +91,20 @@ def choose(served: Served, request: ActRequest, decision_id: str, state: Floats,
         return _baseline(request, available, excluded, "baseline")
     try:
         decision = served.agent.act(
-            state, available.actions, available.prepared, seed=seed, excluded=excluded, explore=request.explore
+            state,
+            available.actions,
+            available.prepared,
+            seed=seed,
+            excluded=excluded,
+            explore=request.explore,
         )
     except NonFiniteScoresError:
         return fall_back(served, request, available, excluded, seed, "scores_not_finite")
     except EmptyActionSetError:
-        if served.config.empty_action_set == "baseline" and request.baseline_action in available.actions.ids:
+        if (
+            served.config.empty_action_set == "baseline"
+            and request.baseline_action in available.actions.ids
+        ):
             return _baseline(request, available, None, "fallback", "empty_action_set")
         raise _nothing_left(available, excluded) from None
     if request.mode != "online":
@@ -122,13 +132,20 @@ def _by_agent(decision: Decision) -> Choice:
 
 
 def fall_back(
-    served: Served, request: ActRequest, available: Available, excluded: Mask | None, seed: int, why: str
+    served: Served,
+    request: ActRequest,
+    available: Available,
+    excluded: Mask | None,
+    seed: int,
+    why: str,
 ) -> Choice:
     """The policy's declared fallback, with the exact propensity that it has."""
     if served.config.fallback != "uniform":
         wanted = request if served.config.fallback == "baseline" else None
         return _baseline(wanted, available, excluded, "fallback", why)
-    allowed = np.ones(len(available.actions)) if excluded is None else (~excluded).astype(np.float64)
+    allowed = (
+        np.ones(len(available.actions)) if excluded is None else (~excluded).astype(np.float64)
+    )
     probabilities = allowed / allowed.sum()
     index = sample(probabilities, uniform_from(seed))
     return Choice(index, float(probabilities[index]), probabilities, None, "fallback", True, why)
@@ -147,7 +164,7 @@ def _baseline(
     if request is not None and request.baseline_action is not None:
         if request.baseline_action not in ids:
             detail = "the id is not among `actions`"
-            raise Invalid("/baseline_action", detail, "UnknownAction", "unknown_action")
+            raise InvalidError("/baseline_action", detail, "UnknownAction", "unknown_action")
         index = ids.index(request.baseline_action)
     probabilities = np.zeros(len(ids))
     probabilities[index] = 1.0
@@ -158,14 +175,19 @@ def _nothing_left(available: Available, excluded: Mask | None) -> ServiceError:
     total, out = len(available.actions), 0 if excluded is None else int(excluded.sum())
     detail = f"{total} actions given, {out} excluded, the rest removed by safety; send an eligible action"
     pointer = "/excluded_actions" if out else "/actions"
-    return Invalid(pointer, detail, "ActionSetEmpty", "empty")
+    return InvalidError(pointer, detail, "ActionSetEmpty", "empty")
 
 
 # -- answer -------------------------------------------------------------------------------------
 
 
 def answer(
-    served: Served, request: ActRequest, decision_id: str, available: Available, choice: Choice, deadline_ms: int
+    served: Served,
+    request: ActRequest,
+    decision_id: str,
+    available: Available,
+    choice: Choice,
+    deadline_ms: int,
 ) -> ActResponse:
     """The response that is sent and recorded."""
     ids = available.actions.ids
@@ -193,4 +215,3 @@ def _ranking(ids: tuple[str, ...], choice: Choice) -> list[Ranked]:
     if choice.value is None:
         return [Ranked(i, p, None) for i, p in zip(ids, probabilities, strict=True)]
     return list(map(Ranked, ids, probabilities, choice.value.tolist()))
-

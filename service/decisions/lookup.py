@@ -60,7 +60,9 @@ async def _life(service: ServiceDep, served: Served, stored: StoredDecision) -> 
         response=msgspec.Raw(record.response),
         rewards=list(ledger.rewards),
         late_rewards=list(ledger.late),
-        learned_by=[f"{name}@{v}" for v in learned_by(versions, stored.replay_id)] if stored.replay_id else [],
+        learned_by=[f"{name}@{v}" for v in learned_by(versions, stored.replay_id)]
+        if stored.replay_id
+        else [],
     )
 
 
@@ -71,11 +73,15 @@ async def activate(
     """Says that a deferred decision was shown; only then does it learn."""
     for served in _candidates(service, principal, policy):
         event = msgspec.msgpack.encode([decision_id, now_ms()])
-        reply = await confirmed(service.feedback.activate(served.keys, decision_id, event, now_ms()))
+        reply = await confirmed(
+            service.feedback.activate(served.keys, decision_id, event, now_ms())
+        )
         if reply is UNCONFIRMED:
             return Response(status_code=204, headers={SPOOLED[0].decode(): SPOOLED[1].decode()})
         if reply == b"closed":
-            raise ServiceError("Contradiction", "the reward deadline passed before the decision was activated")
+            raise ServiceError(
+                "Contradiction", "the reward deadline passed before the decision was activated"
+            )
         if reply != b"unknown":
             return Response(status_code=204)
     raise ServiceError("NotFound", "there is no such decision")
@@ -90,7 +96,9 @@ async def seal(
     for served in _candidates(service, principal, policy):
         end = _encode_end(served, asked)
         event = msgspec.msgpack.encode([episode_id, asked.status, now_ms()])
-        queued = service.feedback.seal(served.keys, episode_id, asked.status, end, event, now_ms())
+        queued = service.feedback.seal(
+            served.keys, served.config, episode_id, asked.status, end, event, now_ms()
+        )
         reply = await confirmed(queued)
         if reply == b"conflict":
             raise ServiceError("EpisodeSealed", "the episode was sealed with another status")

@@ -5,12 +5,14 @@
 local old = redis.call('HMGET', KEYS[1], 'g', 'b')
 if old[1] then return {'same', old[1], old[2]} end
 if ARGV[7] ~= '' then
-  local ep = redis.call('HMGET', KEYS[7], 'sealed', ARGV[8])
+  local ep = redis.call('HMGET', KEYS[7], 'sealed', ARGV[8], 'last')
   if ep[1] then return {'sealed'} end
   if ep[2] then return {'step_taken', ep[2]} end
-  redis.call('HSET', KEYS[7], ARGV[8], ARGV[1], 'last', ARGV[8])
+  -- Steps may arrive out of order; the last one is the highest.
+  local last = math.max(tonumber(ep[3] or 0), tonumber(ARGV[8]))
+  redis.call('HSET', KEYS[7], ARGV[8], ARGV[1], 'last', string.format('%d', last))
   redis.call('ZADD', KEYS[8], ARGV[9], ARGV[7])
-  local before = redis.call('HGET', KEYS[7], tostring(tonumber(ARGV[8]) - 1))
+  local before = redis.call('HGET', KEYS[7], string.format('%d', tonumber(ARGV[8]) - 1))
   if before then redis.call('ZADD', KEYS[4], 'XX', 'LT', ARGV[9], before) end
 end
 redis.call('HSET', KEYS[1], 'g', ARGV[2], 'b', ARGV[3], 's', 'open', 'a', ARGV[6], 'k', ARGV[4], 'due', ARGV[5])

@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from service.redis_link import UNCONFIRMED, RedisLink
-from service.repository import PolicyKeys, Script
+from service.repository import PolicyKeys, Script, raw
 
 RECORD: Final = Script.load("service.decisions", "record.lua")
 
@@ -89,3 +89,9 @@ class DecisionRepository:
             replay_id.decode() if replay_id else None,
             {field.decode(): value for field, value in ledger.items()},
         )
+
+
+async def read_record(client: Redis, keys: PolicyKeys, decision_id: str) -> bytes | None:
+    """The record of one decision while Redis keeps it."""
+    found = await client.hget(keys.decision_prefix + decision_id, "b")
+    return None if found is None else raw(found)

@@ -21,18 +21,20 @@ Reason = Literal["policy", "explore", "baseline", "fallback", "safety_override"]
 Features = dict[str, Any]
 
 
-class Strict(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, frozen=True, gc=False):
+class Strict(
+    Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, frozen=True, gc=False
+):
     """Base of everything a client sends: an unknown field is refused by name."""
 
 
-class Observation(Strict):
+class Observation(Strict, frozen=True):
     """What the caller saw: exactly one of a plain vector or named features."""
 
     vector: Vector | None = None
     features: Features | None = None
 
 
-class ActionItem(Strict):
+class ActionItem(Strict, frozen=True):
     """One available action with its own features."""
 
     id: Id
@@ -40,7 +42,7 @@ class ActionItem(Strict):
     features: Features | None = None
 
 
-class ActionTable(Strict):
+class ActionTable(Strict, frozen=True):
     """A large action set as one block: row i of `vectors` belongs to `ids[i]`."""
 
     ids: list[Id]
@@ -50,7 +52,7 @@ class ActionTable(Strict):
 Actions = list[Id | ActionItem] | ActionTable
 
 
-class EpisodeStep(Strict):
+class EpisodeStep(Strict, frozen=True):
     """Where in an episode the decision stands; steps count from 0."""
 
     episode_id: Id
@@ -58,7 +60,7 @@ class EpisodeStep(Strict):
     previous_decision_id: Id | None = None
 
 
-class ActRequest(Strict):
+class ActRequest(Strict, frozen=True):
     """Asks for one action. `decision_id` is the idempotency key; made by the server if absent."""
 
     observation: Observation
@@ -125,7 +127,7 @@ class ActResponse(Struct, frozen=True, kw_only=True, gc=False):
     reward_deadline: str
 
 
-class BatchRequest(Strict):
+class BatchRequest(Strict, frozen=True):
     """`defaults` is merged under every request; items are independent."""
 
     requests: list[msgspec.Raw]

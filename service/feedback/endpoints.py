@@ -14,7 +14,7 @@ from service import bodies, metrics
 from service.clock import now_ms
 from service.decisions.records import act_request, decode_record, decode_response
 from service.decisions.repository import DecisionRepository
-from service.errors import FieldError, Invalid, ServiceError
+from service.errors import FieldError, InvalidError, ServiceError
 from service.feedback import logic
 from service.feedback.repository import FeedbackRepository
 from service.feedback.schemas import (
@@ -51,7 +51,13 @@ class ObserveEndpoint:
     """POST /v1/observe."""
 
     def __init__(
-        self, store: PolicyStore, feedback: FeedbackRepository, decisions: DecisionRepository, *, depth: int, batch: int
+        self,
+        store: PolicyStore,
+        feedback: FeedbackRepository,
+        decisions: DecisionRepository,
+        *,
+        depth: int,
+        batch: int,
     ) -> None:
         self._store = store
         self._feedback = feedback
@@ -68,7 +74,9 @@ class ObserveEndpoint:
                 return await self._transitions(request, http.principal)
             return await self._rewards(request, http)
         except BackpressureError as error:
-            raise ServiceError("Overloaded", "the log cannot keep up; slow down and retry") from error
+            raise ServiceError(
+                "Overloaded", "the log cannot keep up; slow down and retry"
+            ) from error
 
     # -- rewards ------------------------------------------------------------------------------
 
@@ -88,11 +96,15 @@ class ObserveEndpoint:
         reply = self._feedback.reward(served.keys, served.config.reward, new, at_ms)
         return _Written(served, new.reward_id, reply)
 
-    async def _write_item(self, at: int, reward: Reward, principal: Principal) -> _Written | ServiceError:
+    async def _write_item(
+        self, at: int, reward: Reward, principal: Principal
+    ) -> _Written | ServiceError:
         try:
             return await self._write(reward, principal)
         except ServiceError as error:
-            moved = [FieldError(f"/rewards/{at}{e.pointer}", e.code, e.detail) for e in error.errors]
+            moved = [
+                FieldError(f"/rewards/{at}{e.pointer}", e.code, e.detail) for e in error.errors
+            ]
             return ServiceError(error.code, error.detail, moved)
 
     async def _result(self, written: _Written) -> RewardResult:
@@ -117,16 +129,20 @@ class ObserveEndpoint:
         if reward.policy is not None or len(names) < 2:
             return self._store.served(reward.policy, principal)
         candidates = {name: self._store.served(name, principal) for name in names}
-        found = await self._feedback.owners(reward.decision_id, [one.keys for one in candidates.values()])
+        found = await self._feedback.owners(
+            reward.decision_id, [one.keys for one in candidates.values()]
+        )
         if len(found) == 1:
             return candidates[found[0].policy]
-        detail = "the service has several policies and cannot tell from the decision; name the policy"
-        raise Invalid("/policy", detail, field_code="required")
+        detail = (
+            "the service has several policies and cannot tell from the decision; name the policy"
+        )
+        raise InvalidError("/policy", detail, field_code="required")
 
     def _check_count(self, count: int, pointer: str) -> None:
         if count > self._batch:
             detail = f"{count} given, at most {self._batch} allowed; see /v1/limits"
-            raise Invalid(pointer, detail, field_code="too_many")
+            raise InvalidError(pointer, detail, field_code="too_many")
 
     # -- transitions --------------------------------------------------------------------------
 
@@ -137,7 +153,9 @@ class ObserveEndpoint:
         self._check_count(len(transitions), "/transitions")
         return _answer([await self._transition_item(one, principal) for one in transitions])
 
-    async def _transition_item(self, transition: LoggedTransition, principal: Principal) -> RewardResult:
+    async def _transition_item(
+        self, transition: LoggedTransition, principal: Principal
+    ) -> RewardResult:
         try:
             return await self._transition(transition, principal)
         except ServiceError as error:
@@ -150,7 +168,9 @@ class ObserveEndpoint:
             return await self._own_transition(served, transition, transition.decision_id)
         return await self._foreign_transition(served, transition)
 
-    async def _own_transition(self, served: Served, transition: LoggedTransition, decision_id: str) -> RewardResult:
+    async def _own_transition(
+        self, served: Served, transition: LoggedTransition, decision_id: str
+    ) -> RewardResult:
         """A step that we decided: our log is the truth, the reward is final."""
         await self._check_agrees(served, transition, decision_id)
         reward = Reward(
@@ -165,7 +185,9 @@ class ObserveEndpoint:
         reply = self._feedback.reward(served.keys, served.config.reward, new, now_ms())
         return await self._result(_Written(served, new.reward_id, reply))
 
-    async def _check_agrees(self, served: Served, transition: LoggedTransition, decision_id: str) -> None:
+    async def _check_agrees(
+        self, served: Served, transition: LoggedTransition, decision_id: str
+    ) -> None:
         stored = await self._decisions.find(served.keys, decision_id)
         if stored is None:
             raise ServiceError("NotFound", "there is no such decision")
@@ -179,13 +201,19 @@ class ObserveEndpoint:
             "episode_id": (transition.episode_id, request.episode and request.episode.episode_id),
             "step": (transition.step, request.episode and request.episode.step),
         }
-        wrong = [name for name, (theirs, ours) in said.items() if theirs is not None and theirs != ours]
+        wrong = [
+            name for name, (theirs, ours) in said.items() if theirs is not None and theirs != ours
+        ]
         if wrong:
-            detail = "it differs from the logged decision; leave it out, the server trusts its own log"
+            detail = (
+                "it differs from the logged decision; leave it out, the server trusts its own log"
+            )
             errors = [FieldError(f"/transition/{name}", "contradiction", detail) for name in wrong]
             raise ServiceError("Contradiction", f"{', '.join(wrong)} differ from the log", errors)
 
-    async def _foreign_transition(self, served: Served, transition: LoggedTransition) -> RewardResult:
+    async def _foreign_transition(
+        self, served: Served, transition: LoggedTransition
+    ) -> RewardResult:
         """A step that somebody else decided goes to the learner as it is, once."""
         logic.check_foreign_transition(transition)
         finished = _encode_foreign(served, transition)
@@ -203,18 +231,22 @@ class ObserveEndpoint:
             raise ServiceError("Contradiction", detail)
         state = "joined" if reply == b"new" else "duplicate"
         metrics.REWARDS.labels(state).inc()
-        return RewardResult(identity, "joined" if reply == b"new" else "duplicate", transition.reward)
+        return RewardResult(
+            identity, "joined" if reply == b"new" else "duplicate", transition.reward
+        )
 
 
 def _encode_foreign(served: Served, transition: LoggedTransition) -> Transition:
     at = "/transition"
-    assert transition.observation and transition.available_actions and transition.action
+    assert transition.observation
+    assert transition.available_actions
+    assert transition.action
     assert transition.propensity is not None
     encoding = served.encoding
     actions, _ = encoding.actions(transition.available_actions, f"{at}/available_actions")
     if transition.action.id not in actions.ids:
         detail = "the action is not among `available_actions`"
-        raise Invalid(f"{at}/action/id", detail, "ActionNotShown", "not_shown")
+        raise InvalidError(f"{at}/action/id", detail, "ActionNotShown", "not_shown")
     follows = transition.next_observation
     after = transition.next_available_actions
     return Transition(

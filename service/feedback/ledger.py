@@ -65,7 +65,9 @@ def read_ledger(fields: Mapping[str, bytes]) -> Ledger:
 
 def ledger_reward(reward_id: str, entry: bytes, arrived_ms: int) -> LedgerReward:
     known = decode_entry(entry)
-    return LedgerReward(reward_id, known.value, known.cost, known.type, known.components, arrived_ms)
+    return LedgerReward(
+        reward_id, known.value, known.cost, known.type, known.components, arrived_ms
+    )
 
 
 def aggregate(rule: Aggregation, values: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from service.clock import parse_ms
-from service.errors import FieldError, Invalid, ServiceError
+from service.errors import FieldError, InvalidError, ServiceError
 from service.feedback.ledger import Entry, LedgerReward, aggregate, encode_entry, ledger_reward
 from service.feedback.repository import NewReward
 from service.feedback.schemas import LoggedTransition, ObserveRequest, Reward, RewardResult, State
@@ -24,7 +24,10 @@ REFUSALS: Final[dict[str, tuple[str, str]]] = {
         "RewardConflict",
         "this reward_id was used with another value; send `op: amend` to correct it, or another reward_id",
     ),
-    "unknown_reward": ("UnknownReward", "no reward of this id counts; send it with `op: add` first"),
+    "unknown_reward": (
+        "UnknownReward",
+        "no reward of this id counts; send it with `op: add` first",
+    ),
     "buffer_full": ("Overloaded", "too many rewards wait for their decisions; retry later"),
 }
 
@@ -44,14 +47,20 @@ def rewards_of(request: ObserveRequest, idempotency_key: str | None) -> list[Rew
     """The rewards of a request that has no transitions.
 
     Raises:
-        Invalid: it mixes forms, or has none.
+        InvalidError: it mixes forms, or has none.
     """
     if request.rewards is not None:
         if request.decision_id is not None or request.reward is not None or request.components:
-            raise Invalid("/rewards", "send either `rewards` or the fields of one reward", field_code="one_form")
+            raise InvalidError(
+                "/rewards",
+                "send either `rewards` or the fields of one reward",
+                field_code="one_form",
+            )
         return request.rewards
     if request.decision_id is None:
-        raise Invalid("/decision_id", "name the decision that is rewarded", field_code="required")
+        raise InvalidError(
+            "/decision_id", "name the decision that is rewarded", field_code="required"
+        )
     return [
         Reward(
             decision_id=request.decision_id,
@@ -72,7 +81,7 @@ def new_reward(rule: RewardRule, reward: Reward, now_ms: int) -> NewReward:
     """What is written for one reward.
 
     Raises:
-        Invalid: the value, a component or the time is wrong.
+        InvalidError: the value, a component or the time is wrong.
     """
     value = _value(rule, reward)
     check_time(reward.event_time, "/event_time")
@@ -86,17 +95,19 @@ def _value(rule: RewardRule, reward: Reward) -> float:
     if reward.op == "retract":
         return 0.0
     if (reward.reward is None) == (not reward.components):
-        raise Invalid("/reward", "send exactly one of `reward` and `components`", field_code="one_form")
+        raise InvalidError(
+            "/reward", "send exactly one of `reward` and `components`", field_code="one_form"
+        )
     if reward.reward is not None:
         return reward.reward
     for name in reward.components:
         if name not in rule.components:
             known = ", ".join(sorted(rule.components)) or "none"
             detail = f"the policy declares no weight for it (declared: {known})"
-            raise Invalid(f"/components/{name}", detail, field_code="unknown_component")
+            raise InvalidError(f"/components/{name}", detail, field_code="unknown_component")
     total = math.fsum(rule.components[name] * amount for name, amount in reward.components.items())
     if not math.isfinite(total):
-        raise Invalid("/components", "the weighted sum is not finite", field_code="too_large")
+        raise InvalidError("/components", "the weighted sum is not finite", field_code="too_large")
     return total
 
 
@@ -108,7 +119,7 @@ def check_time(moment: str | None, pointer: str) -> None:
         parse_ms(moment)
     except (ValueError, OverflowError):
         detail = "send an RFC 3339 time with a zone, such as 2026-01-31T12:00:00Z"
-        raise Invalid(pointer, detail, field_code="not_a_time") from None
+        raise InvalidError(pointer, detail, field_code="not_a_time") from None
 
 
 def result_of(config: PolicyConfig, reward_id: str, reply: Any) -> RewardResult:
@@ -150,15 +161,23 @@ def check_foreign_transition(transition: LoggedTransition) -> None:
     """A transition without a decision of ours must bring everything itself.
 
     Raises:
-        Invalid: a field is missing, or it says that it both ended and went on.
+        InvalidError: a field is missing, or it says that it both ended and went on.
     """
-    for field in ("episode_id", "step", "observation", "available_actions", "action", "propensity", "behavior_policy"):
+    for field in (
+        "episode_id",
+        "step",
+        "observation",
+        "available_actions",
+        "action",
+        "propensity",
+        "behavior_policy",
+    ):
         if getattr(transition, field) is None:
             detail = "without a decision_id the transition must say it"
-            raise Invalid(f"/transition/{field}", detail, field_code="required")
+            raise InvalidError(f"/transition/{field}", detail, field_code="required")
     if transition.terminated and transition.next_observation is not None:
         detail = "nothing follows a terminated step; leave it out or send truncated"
-        raise Invalid("/transition/next_observation", detail, field_code="contradiction")
+        raise InvalidError("/transition/next_observation", detail, field_code="contradiction")
     check_time(transition.event_time, "/transition/event_time")
 
 

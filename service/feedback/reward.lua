@@ -49,6 +49,9 @@ if not life[1] then
 end
 if life[1] ~= 'open' then
   redis.call('HSET', KEYS[2], 'l:' .. ARGV[2], ARGV[3])
+  -- A ledger that begins only now must not outlive its decision.
+  local left = redis.call('PTTL', KEYS[1])
+  if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end
   redis.call('XADD', KEYS[3], '*', 't', 'late_reward', 'd', ARGV[1], 'b', ARGV[9])
   return answer('late')
 end

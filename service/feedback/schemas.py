@@ -13,11 +13,18 @@ Amount = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Cost = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Propensity = Annotated[float, Meta(gt=0, le=1)]
 State = Literal[
-    "joined", "pending", "duplicate", "pending_decision", "late", "not_activated", "superseded", "rejected"
+    "joined",
+    "pending",
+    "duplicate",
+    "pending_decision",
+    "late",
+    "not_activated",
+    "superseded",
+    "rejected",
 ]
 
 
-class Reward(Strict):
+class Reward(Strict, frozen=True):
     """One reward of one decision: exactly one of `reward` and `components`.
 
     `reward_id` makes it count once; without one the decision has a single reward of that `type`.
@@ -36,13 +43,13 @@ class Reward(Strict):
     policy: Id | None = None
 
 
-class ActionRef(Strict):
+class ActionRef(Strict, frozen=True):
     """The action that was taken."""
 
     id: Id
 
 
-class LoggedTransition(Strict):
+class LoggedTransition(Strict, frozen=True):
     """One step of a sequential problem, or a decision that another system logged.
 
     With a `decision_id` the server trusts its own log: what is repeated here must agree with it.
@@ -66,7 +73,7 @@ class LoggedTransition(Strict):
     policy: Id | None = None
 
 
-class ObserveRequest(Strict):
+class ObserveRequest(Strict, frozen=True):
     """Exactly one of: the fields of one reward, `rewards`, `transition`, `transitions`."""
 
     decision_id: Id | None = None
@@ -97,7 +104,7 @@ class ObserveResponse(Struct, frozen=True):
     results: list[RewardResult]
 
 
-class SealRequest(Strict):
+class SealRequest(Strict, frozen=True):
     """Ends an episode. When `truncated`, what was seen at the end lets the last step bootstrap."""
 
     status: Literal["terminated", "truncated", "abandoned"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from agent_core.errors import SnapshotError
 from agent_core.snapshot import PolicySnapshot
+
+from agent_core.errors import SnapshotError
 
 
 class ArtefactStore:
@@ -27,7 +28,9 @@ class ArtefactStore:
         """
         path = self._path(policy, version)
         if not path.is_dir():
-            raise SnapshotError("missing", f"{path} does not exist; check that NACRE_ARTEFACTS is shared")
+            raise SnapshotError(
+                "missing", f"{path} does not exist; check that NACRE_ARTEFACTS is shared"
+            )
         return PolicySnapshot.load(path)
 
     def forget(self, policy: str, version: int) -> None:

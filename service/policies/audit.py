@@ -48,7 +48,9 @@ def importance_weight(response: ActResponse) -> float:
 
 def audit(responses: Sequence[ActResponse]) -> Audit:
     """The audit of decisions that an agent or a randomised fallback made."""
-    drawn = [response for response in responses if response.reason in ("policy", "explore", "fallback")]
+    drawn = [
+        response for response in responses if response.reason in ("policy", "explore", "fallback")
+    ]
     weights = [importance_weight(response) for response in drawn]
     mean, low, high = mean_interval(weights)
     chi_squared, freedom, p_value = _chi_squared(drawn)

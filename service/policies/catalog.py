@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from service.errors import FieldError, Invalid, ServiceError
+from service.errors import FieldError, InvalidError, ServiceError
 
 
 class CatalogAction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -61,4 +61,6 @@ def _check(document: CatalogDocument, change: CatalogChange) -> None:
         raise ServiceError("PolicyChange", f"{len(reused)} removed ids would be reused", errors)
     for at, action_id in enumerate(change.remove):
         if action_id not in document.actions or action_id in change.put:
-            raise Invalid(f"/remove/{at}", "the id is not in the catalog", "UnknownAction", "unknown_action")
+            raise InvalidError(
+                f"/remove/{at}", "the id is not in the catalog", "UnknownAction", "unknown_action"
+            )

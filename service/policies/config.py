@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from agent_core.config import AgentConfig, load_policy_data, parse_agent_config, problems_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent_core.config import AgentConfig, load_policy_data, parse_agent_config, problems_of
 from agent_core.errors import ConfigError, ConfigProblem
 
 PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]

@@ -7,6 +7,7 @@ makes is named by the policy's `feature_schema`, so that a learner refuses what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from agent_core.errors import FeatureError
 from agent_core.features.featurizer import Featurizer
 from agent_core.types import ActionSet, Floats
 from service.decisions.schemas import ActionItem, Actions, ActionTable, Observation
-from service.errors import Invalid
+from service.errors import InvalidError
 from service.policies.catalog import CatalogDocument
 
 
@@ -33,7 +34,9 @@ class Encoding:
         self._action = Featurizer(config.actions)
         self._representation = config.action_representation.build(self._action.dim)
         self.catalog = self._encode_catalog(document)
-        self._rows: Mapping[str, int] = {action_id: row for row, action_id in enumerate(self.catalog.ids)}
+        self._rows: Mapping[str, int] = {
+            action_id: row for row, action_id in enumerate(self.catalog.ids)
+        }
 
     def _encode_catalog(self, document: CatalogDocument) -> ActionSet:
         ids = tuple(document.actions)
@@ -42,7 +45,9 @@ class Encoding:
             try:
                 features[row] = self._encode_action(action.vector, action.features)
             except FeatureError as error:
-                raise FeatureError(f"/{action_id}{error.pointer}", error.code, error.detail) from None
+                raise FeatureError(
+                    f"/{action_id}{error.pointer}", error.code, error.detail
+                ) from None
         return ActionSet(ids, self._representation.encode(ids, features))
 
     # -- observations -------------------------------------------------------------------------
@@ -51,7 +56,7 @@ class Encoding:
         """`[S]`: the state that the policy sees.
 
         Raises:
-            Invalid: it has both forms or none, or does not fit the declared features.
+            InvalidError: it has both forms or none, or does not fit the declared features.
         """
         vector, features = observation.vector, observation.features
         try:
@@ -61,23 +66,31 @@ class Encoding:
                 return self._observation.encode_named(features)
         except FeatureError as error:
             field = "vector" if vector is not None else "features"
-            raise Invalid(f"{pointer}/{field}{error.pointer}", error.detail, field_code=error.code) from None
-        raise Invalid(pointer, "send exactly one of `vector` and `features`", field_code="one_form")
+            raise InvalidError(
+                f"{pointer}/{field}{error.pointer}", error.detail, field_code=error.code
+            ) from None
+        raise InvalidError(
+            pointer, "send exactly one of `vector` and `features`", field_code="one_form"
+        )
 
     # -- actions ------------------------------------------------------------------------------
 
-    def actions(self, actions: Actions, pointer: str = "/actions") -> tuple[ActionSet, list[int] | None]:
+    def actions(
+        self, actions: Actions, pointer: str = "/actions"
+    ) -> tuple[ActionSet, list[int] | None]:
         """The action set in the caller's order, and its catalog rows if it came from the catalog.
 
         Raises:
-            Invalid: an id is unknown or twice, a feature is wrong, or there are too many.
+            InvalidError: an id is unknown or twice, a feature is wrong, or there are too many.
         """
-        given: Sequence[str | ActionItem] = actions.ids if isinstance(actions, ActionTable) else actions
+        given: Sequence[str | ActionItem] = (
+            actions.ids if isinstance(actions, ActionTable) else actions
+        )
         if len(given) > self.max_actions:
             detail = f"{len(given)} actions given, at most {self.max_actions} allowed; send fewer or raise `agent.max_actions`"
-            raise Invalid(pointer, detail, "TooManyActions", "too_many")
+            raise InvalidError(pointer, detail, "TooManyActions", "too_many")
         is_plain = set(map(type, given)) <= {str}
-        ids = tuple(given if is_plain else [getattr(item, "id", item) for item in given])
+        ids = cast("tuple[str, ...]", tuple(given)) if is_plain else tuple(map(_id_of, given))
         if len(set(ids)) != len(ids):
             raise _duplicate(ids, pointer)
         if isinstance(actions, ActionTable):
@@ -97,7 +110,7 @@ class Encoding:
                 return self._from_items(ids, given, pointer), None
             detail = "the id is not in the policy's catalog; add it, or send the action with its features"
             where = f"{pointer}/{ids.index(missing.args[0])}"
-            raise Invalid(where, detail, "UnknownAction", "unknown_action") from None
+            raise InvalidError(where, detail, "UnknownAction", "unknown_action") from None
         return ActionSet(ids, self.catalog.features.take(index, 0)), index
 
     def _from_items(
@@ -111,7 +124,9 @@ class Encoding:
                 else:
                     features[at] = self._encode_action(item.vector, item.features)
             except FeatureError as error:
-                raise Invalid(f"{pointer}/{at}{error.pointer}", error.detail, field_code=error.code) from None
+                raise InvalidError(
+                    f"{pointer}/{at}{error.pointer}", error.detail, field_code=error.code
+                ) from None
         return ActionSet(ids, self._representation.encode(ids, features))
 
     def _from_table(self, ids: tuple[str, ...], table: ActionTable, pointer: str) -> ActionSet:
@@ -119,7 +134,7 @@ class Encoding:
             features = self._action.encode_matrix(table.vectors, len(ids))
         except FeatureError as error:
             where = f"{pointer}/vectors{error.pointer}"
-            raise Invalid(where, error.detail, field_code=error.code) from None
+            raise InvalidError(where, error.detail, field_code=error.code) from None
         return ActionSet(ids, self._representation.encode(ids, features))
 
     def _encode_action(
@@ -134,8 +149,12 @@ class Encoding:
         raise FeatureError("", "one_form", "send exactly one of `vector` and `features`")
 
 
-def _duplicate(ids: Sequence[str], pointer: str) -> Invalid:
+def _id_of(item: str | ActionItem) -> str:
+    return item if isinstance(item, str) else item.id
+
+
+def _duplicate(ids: Sequence[str], pointer: str) -> InvalidError:
     first = {action_id: at for at, action_id in reversed(list(enumerate(ids)))}
     at = next(at for at, action_id in enumerate(ids) if first[action_id] != at)
     detail = "the id appears earlier in the list; every action needs its own"
-    return Invalid(f"{pointer}/{at}", detail, "DuplicateAction", "duplicate")
+    return InvalidError(f"{pointer}/{at}", detail, "DuplicateAction", "duplicate")

@@ -12,7 +12,7 @@ from service import bodies
 from service.clock import now_ms, rfc3339
 from service.decisions.records import decode_record, decode_response
 from service.dependencies import Body, ServiceDep, require
-from service.errors import Invalid, ServiceError
+from service.errors import InvalidError, ServiceError
 from service.policies.audit import audit
 from service.policies.catalog import CatalogChange, changed
 from service.policies.encoding import Encoding
@@ -82,11 +82,15 @@ async def get_policy(policy: str, service: ServiceDep, principal: Reader) -> Res
 
 
 @router.put("/{policy}")
-async def put_policy(policy: str, service: ServiceDep, principal: Admin, body: Body, restart: bool = False) -> Response:
+async def put_policy(
+    policy: str, service: ServiceDep, principal: Admin, body: Body, restart: bool = False
+) -> Response:
     """Creates or changes a policy. `restart=true` accepts that a new model starts from nothing."""
     bodies.check_depth(body, service.settings.max_depth)
     config = parse_document(bodies.decode(_ANY, body), policy)
-    change = await register(service.policies, service.artefacts, config, who=principal.name, restart=restart)
+    change = await register(
+        service.policies, service.artefacts, config, who=principal.name, restart=restart
+    )
     await service.store.refresh()
     view = Registered(
         policy=policy,
@@ -103,17 +107,25 @@ async def list_versions(policy: str, service: ServiceDep, principal: Reader) -> 
     """Every version that the registry knows, oldest first."""
     keys, meta = await _meta(service, policy)
     views = [
-        VersionView(model_version=f"{policy}@{one.version}", is_live=one.version == meta.live, description=one)
+        VersionView(
+            model_version=f"{policy}@{one.version}",
+            is_live=one.version == meta.live,
+            description=one,
+        )
         for one in await service.policies.versions(keys)
     ]
     return json_response({"versions": views})
 
 
 @router.post("/{policy}/versions/{version}/promote")
-async def promote(policy: str, version: int, service: ServiceDep, principal: Admin, body: Body) -> Response:
+async def promote(
+    policy: str, version: int, service: ServiceDep, principal: Admin, body: Body
+) -> Response:
     """Makes a version live, on every server, by moving one pointer."""
     asked = bodies.decode(_PROMOTE, body or b"{}")
-    return await _point(service, policy, principal, version, "promote", asked.why, pin=asked.pin, quarantine=False)
+    return await _point(
+        service, policy, principal, version, "promote", asked.why, pin=asked.pin, quarantine=False
+    )
 
 
 @router.post("/{policy}/rollback")
@@ -121,7 +133,14 @@ async def rollback(policy: str, service: ServiceDep, principal: Admin, body: Bod
     """Back to the version before, and pinned there: the learner cannot replace it until a promote."""
     asked = bodies.decode(_ROLLBACK, body or b"{}")
     return await _point(
-        service, policy, principal, None, "rollback", asked.why, pin=True, quarantine=asked.quarantine
+        service,
+        policy,
+        principal,
+        None,
+        "rollback",
+        asked.why,
+        pin=True,
+        quarantine=asked.quarantine,
     )
 
 
@@ -138,13 +157,19 @@ async def _point(
 ) -> Response:
     keys, _ = await _meta(service, policy)
     event = PolicyEvent(
-        what=what, who=principal.name, why=why, at=rfc3339(now_ms()), detail={"version": version, "quarantine": quarantine}
+        what=what,
+        who=principal.name,
+        why=why,
+        at=rfc3339(now_ms()),
+        detail={"version": version, "quarantine": quarantine},
     )
     reply = await service.policies.point(keys, version, pin=pin, quarantine=quarantine, event=event)
     match reply:
         case ["ok", live, before]:
             await service.store.refresh()
-            pointed = Pointed(policy=policy, live=f"{policy}@{live}", before=f"{policy}@{before}", is_pinned=pin)
+            pointed = Pointed(
+                policy=policy, live=f"{policy}@{live}", before=f"{policy}@{before}", is_pinned=pin
+            )
             return json_response(pointed)
         case ["unknown"]:
             raise ServiceError("NotFound", "there is no such version")
@@ -176,24 +201,37 @@ async def put_catalog(policy: str, service: ServiceDep, principal: Admin, body: 
         who=principal.name,
         why="",
         at=rfc3339(now_ms()),
-        detail={"revision": after.revision, "put": msgspec.to_builtins(change.put), "remove": change.remove},
+        detail={
+            "revision": after.revision,
+            "put": msgspec.to_builtins(change.put),
+            "remove": change.remove,
+        },
     )
     keep_ms = int((config.reward.wait_s + config.retention_s) * 1000)
     if not await service.policies.put_catalog(keys, after, event=event, keep_ms=keep_ms):
-        raise ServiceError("PolicyChange", "somebody else changed the catalog at the same time; retry")
+        raise ServiceError(
+            "PolicyChange", "somebody else changed the catalog at the same time; retry"
+        )
     await service.store.refresh()
     view = CatalogView(
-        policy=policy, revision=after.revision, actions=len(after.actions), removed=len(after.removed)
+        policy=policy,
+        revision=after.revision,
+        actions=len(after.actions),
+        removed=len(after.removed),
     )
     return json_response(view)
 
 
 @router.get("/{policy}/audit")
-async def get_audit(policy: str, service: ServiceDep, principal: Reader, decisions: int = AUDITED) -> Response:
+async def get_audit(
+    policy: str, service: ServiceDep, principal: Reader, decisions: int = AUDITED
+) -> Response:
     """Whether the logged probabilities are true, on the newest decisions."""
     if not 1 <= decisions <= 100_000:
-        raise Invalid("/decisions", "ask for 1 to 100000 decisions", field_code="out_of_range")
+        raise InvalidError("/decisions", "ask for 1 to 100000 decisions", field_code="out_of_range")
     keys, _ = await _meta(service, policy)
     bodies_ = await service.policies.recent_decisions(keys, decisions)
-    responses = await run_in_threadpool(lambda: [decode_response(decode_record(b).response) for b in bodies_])
+    responses = await run_in_threadpool(
+        lambda: [decode_response(decode_record(b).response) for b in bodies_]
+    )
     return json_response(await run_in_threadpool(audit, responses))

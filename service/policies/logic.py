@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 import torch
+from agent_core.snapshot import PolicySnapshot
 
 from agent_core.errors import ConfigError
-from agent_core.snapshot import PolicySnapshot
 from service.clock import now_ms, rfc3339
 from service.errors import FieldError, ServiceError
 from service.policies.artefacts import ArtefactStore
@@ -37,7 +37,12 @@ class Change(NamedTuple):
 
 
 async def register(
-    repository: PolicyRepository, artefacts: ArtefactStore, config: PolicyConfig, *, who: str, restart: bool = False
+    repository: PolicyRepository,
+    artefacts: ArtefactStore,
+    config: PolicyConfig,
+    *,
+    who: str,
+    restart: bool = False,
 ) -> Change:
     """Stores a policy's configuration, and makes its first version if it has none that fits.
 
@@ -51,11 +56,23 @@ async def register(
     breaking = [name for name in sections if name.removeprefix("agent.") in STRUCTURE]
     if breaking and not restart:
         raise _breaking(breaking)
-    outcome = "created" if old is None else "restarted" if breaking else "updated" if sections else "unchanged"
+    outcome = (
+        "created"
+        if old is None
+        else "restarted"
+        if breaking
+        else "updated"
+        if sections
+        else "unchanged"
+    )
     if outcome != "unchanged":
         event = _event(outcome, who, {"changed": sections})
         await repository.put_config(
-            keys, _canonical(config), config.config_hash, event=event, new_lineage=outcome != "updated"
+            keys,
+            _canonical(config),
+            config.config_hash,
+            event=event,
+            new_lineage=outcome != "updated",
         )
     if outcome in ("created", "restarted") or (meta is not None and meta.live == 0):
         await _publish_first(repository, artefacts, config, keys)
@@ -67,14 +84,20 @@ def changed_sections(old: PolicyConfig, new: PolicyConfig) -> list[str]:
     before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
     inside_before, inside_after = before.pop("agent"), after.pop("agent")
     outer = [name for name in after if before.get(name) != after[name]]
-    inner = [f"agent.{name}" for name in inside_after if inside_before.get(name) != inside_after[name]]
+    inner = [
+        f"agent.{name}" for name in inside_after if inside_before.get(name) != inside_after[name]
+    ]
     return sorted(outer + inner)
 
 
 def _breaking(sections: list[str]) -> ServiceError:
     detail = "the model was built around it; add ?restart=true to start a new model, or use a new policy name"
-    errors = [FieldError("/" + name.replace(".", "/"), "needs_restart", detail) for name in sections]
-    return ServiceError("PolicyChange", f"{', '.join(sections)} cannot change under the model", errors)
+    errors = [
+        FieldError("/" + name.replace(".", "/"), "needs_restart", detail) for name in sections
+    ]
+    return ServiceError(
+        "PolicyChange", f"{', '.join(sections)} cannot change under the model", errors
+    )
 
 
 async def _publish_first(
@@ -111,11 +134,20 @@ def fresh_snapshot(config: PolicyConfig, version: int, made_at: str) -> PolicySn
     )
 
 
-async def register_folder(repository: PolicyRepository, artefacts: ArtefactStore, folder: Path) -> None:
+def policy_files(folder: Path) -> list[Path]:
+    """The policy files of a folder, by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml", ".toml", ".json"))
+
+
+async def register_folder(
+    repository: PolicyRepository, artefacts: ArtefactStore, folder: Path
+) -> None:
     """Registers every policy file of a folder; one that cannot be taken is logged and left out."""
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml", ".toml", ".json")):
+    for path in policy_files(folder):
         try:
-            change = await register(repository, artefacts, load_policy(path), who=f"file {path.name}")
+            change = await register(
+                repository, artefacts, load_policy(path), who=f"file {path.name}"
+            )
             log.info("policy_registered", file=path.name, outcome=change.outcome)
         except (ConfigError, ServiceError) as error:
             log.error("policy_file_refused", file=path.name, error=str(error))
@@ -140,10 +172,12 @@ def parse_document(data: object, policy: str) -> PolicyConfig:
     try:
         config = parse_policy({"policy": policy, **data})
     except ConfigError as error:
-        errors = [FieldError("/" + p.path.replace(".", "/"), "invalid", f"{p.problem}; {p.fix}") for p in error.problems]
+        errors = [
+            FieldError("/" + p.path.replace(".", "/"), "invalid", f"{p.problem}; {p.fix}")
+            for p in error.problems
+        ]
         raise ServiceError("InvalidPolicy", f"{len(errors)} problems", errors) from None
     if config.policy != policy:
         errors = [FieldError("/policy", "mismatch", f"the path says `{policy}`")]
         raise ServiceError("InvalidPolicy", "the name in the body differs from the path", errors)
     return config
-

@@ -10,7 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from service.policies.catalog import CatalogDocument
-from service.repository import HINTS, POLICIES, PolicyKeys, Script, text
+from service.repository import HINTS, POLICIES, PolicyKeys, Script, raw, text
 
 _PUBLISH: Final = Script.load("service.policies", "publish.lua")
 _POINT: Final = Script.load("service.policies", "point.lua")
@@ -58,11 +58,18 @@ class PolicyRepository:
     async def meta(self, keys: PolicyKeys) -> PolicyMeta | None:
         """The policy's head, or None when there is no such policy."""
         fields = ("config", "live", "previous", "pinned", "catalog", "lineage")
-        config, live, previous, pinned, catalog, lineage = await self._client.hmget(keys.meta, fields)
+        config, live, previous, pinned, catalog, lineage = await self._client.hmget(
+            keys.meta, fields
+        )
         if config is None:
             return None
         return PolicyMeta(
-            config, int(live or 0), int(previous or 0), pinned == b"1", int(catalog or 0), int(lineage or 0)
+            raw(config),
+            int(live or 0),
+            int(previous or 0),
+            pinned == b"1",
+            int(catalog or 0),
+            int(lineage or 0),
         )
 
     async def put_config(
@@ -80,8 +87,8 @@ class PolicyRepository:
 
     async def config_of(self, keys: PolicyKeys, config_hash: str) -> bytes | None:
         """The configuration behind a `config_hash` of the log."""
-        found: bytes | None = await self._client.hget(keys.meta, f"config:{config_hash}")
-        return found
+        found = await self._client.hget(keys.meta, f"config:{config_hash}")
+        return None if found is None else raw(found)
 
     async def next_version(self, keys: PolicyKeys) -> int:
         """A version number that nobody else has."""
@@ -93,7 +100,15 @@ class PolicyRepository:
         """Adds a version; see `publish.lua` for the outcome."""
         body = _encode(description)
         reply = await self._client.eval(
-            _PUBLISH.text, 3, keys.meta, keys.versions, keys.log, description.version, body, int(promote), body
+            _PUBLISH.text,
+            3,
+            keys.meta,
+            keys.versions,
+            keys.log,
+            description.version,
+            body,
+            int(promote),
+            body,
         )
         await self.hint(keys.policy)
         return text(reply[0]), int(reply[1])
@@ -104,7 +119,15 @@ class PolicyRepository:
         """Moves the live pointer; see `point.lua` for the reply."""
         target = "" if version is None else str(version)
         reply = await self._client.eval(
-            _POINT.text, 3, keys.meta, keys.versions, keys.log, target, int(pin), _encode(event), int(quarantine)
+            _POINT.text,
+            3,
+            keys.meta,
+            keys.versions,
+            keys.log,
+            target,
+            int(pin),
+            _encode(event),
+            int(quarantine),
         )
         await self.hint(keys.policy)
         return [text(part) for part in reply]
@@ -112,8 +135,9 @@ class PolicyRepository:
     async def quarantined(self, keys: PolicyKeys) -> frozenset[int]:
         """Versions whose decisions must not be learned from."""
         fields = await self._client.hkeys(keys.meta)
-        prefix = b"quarantined:"
-        return frozenset(int(f.removeprefix(prefix)) for f in fields if f.startswith(prefix))
+        prefix = "quarantined:"
+        names = (text(field) for field in fields)
+        return frozenset(int(n.removeprefix(prefix)) for n in names if n.startswith(prefix))
 
     async def version(self, keys: PolicyKeys, version: int) -> VersionDescription | None:
         body = await self._client.hget(keys.versions, str(version))
@@ -160,11 +184,16 @@ class PolicyRepository:
             pipe.xlen(keys.replay)
             counts, pending, early, log, replay = await pipe.execute()
         known = {text(name): int(value) for name, value in counts.items()}
-        return known | {"pending": pending, "early": early, "log_length": log, "replay_length": replay}
+        return known | {
+            "pending": pending,
+            "early": early,
+            "log_length": log,
+            "replay_length": replay,
+        }
 
     async def recent_decisions(self, keys: PolicyKeys, count: int) -> list[bytes]:
         """Records of the newest decisions, newest first."""
-        entries = await self._client.xrevrange(keys.log, count=count)
+        entries: Any = await self._client.xrevrange(keys.log, count=count)
         return [fields[b"b"] for _, fields in entries if fields[b"t"] == b"decision"]
 
     async def hint(self, policy: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent_core.agent import Agent
+
 from agent_core.types import Floats
 from service.policies.config import PolicyConfig
 from service.policies.encoding import Encoding

@@ -16,13 +16,13 @@ from functools import lru_cache
 
 import msgspec
 import structlog
+from agent_core.agent import Agent
+from agent_core.snapshot import PolicySnapshot, restore_policy
 from redis.exceptions import RedisError
 
-from agent_core.agent import Agent
 from agent_core.errors import AgentCoreError, SnapshotError
-from agent_core.snapshot import PolicySnapshot, restore_policy
 from service import metrics
-from service.errors import Invalid, ServiceError
+from service.errors import InvalidError, ServiceError
 from service.policies.artefacts import ArtefactStore
 from service.policies.catalog import CatalogDocument
 from service.policies.config import PolicyConfig, parse_policy
@@ -36,7 +36,11 @@ log = structlog.get_logger(__name__)
 
 
 def assemble(
-    config: PolicyConfig, snapshot: PolicySnapshot, version: int, document: CatalogDocument, keys: PolicyKeys
+    config: PolicyConfig,
+    snapshot: PolicySnapshot,
+    version: int,
+    document: CatalogDocument,
+    keys: PolicyKeys,
 ) -> Served:
     """One policy at one version, verified and warm.
 
@@ -46,13 +50,23 @@ def assemble(
     """
     if snapshot.feature_schema != config.agent.feature_schema:
         raise SnapshotError(
-            "schema", f"made for {snapshot.feature_schema}, the policy has {config.agent.feature_schema}"
+            "schema",
+            f"made for {snapshot.feature_schema}, the policy has {config.agent.feature_schema}",
         )
-    agent = Agent(config.agent, restore_policy(snapshot, config.agent), experience=snapshot.experience)
+    agent = Agent(
+        config.agent, restore_policy(snapshot, config.agent), experience=snapshot.experience
+    )
     encoding = Encoding(config.agent, document)
     prepared = agent.prepare(encoding.catalog)
     return Served(
-        config, config.config_hash, config.agent.feature_schema, agent, version, encoding, prepared, keys
+        config,
+        config.config_hash,
+        config.agent.feature_schema,
+        agent,
+        version,
+        encoding,
+        prepared,
+        keys,
     )
 
 
@@ -86,14 +100,16 @@ class PolicyStore:
         """The current version of a policy; the only one of the service when `policy` is None.
 
         Raises:
-            ServiceError: NotFound (also when the key may not use it), NotReady, or Invalid.
+            ServiceError: NotFound (also when the key may not use it), NotReady, or InvalidError.
         """
         name = policy if policy is not None else self._only(principal)
         slot = self._slots.get(name)
         if slot is None or not principal.may_use(name):
             raise ServiceError("NotFound", "there is no such policy")
         if slot.served is None:
-            raise ServiceError("NotReady", "the policy has no version that can be served; see /readyz")
+            raise ServiceError(
+                "NotReady", "the policy has no version that can be served; see /readyz"
+            )
         return slot.served
 
     def _only(self, principal: Principal) -> str:
@@ -102,7 +118,9 @@ class PolicyStore:
             return names[0]
         if not names:
             raise ServiceError("NotReady", "there is no policy; PUT one to /v1/policies/{policy}")
-        raise Invalid("/policy", "the service has several policies; name one", field_code="required")
+        raise InvalidError(
+            "/policy", "the service has several policies; name one", field_code="required"
+        )
 
     def names(self, principal: Principal) -> list[str]:
         """Policies that the caller may use."""
@@ -139,7 +157,9 @@ class PolicyStore:
             if reason in _MAY_APPEAR:
                 slot.seen = None
             metrics.REFUSED_VERSIONS.labels(slot.keys.policy, reason).inc()
-            log.error("version_refused", policy=slot.keys.policy, version=meta.live, error=str(error))
+            log.error(
+                "version_refused", policy=slot.keys.policy, version=meta.live, error=str(error)
+            )
             return
         before, slot.served, slot.refused = slot.served, served, ""
         self.swaps += before is not None and before.version != served.version
@@ -169,7 +189,9 @@ class PolicyStore:
             except (RedisError, OSError) as error:
                 if failing_since is None:
                     failing_since = time.monotonic()
-                    log.warning("policies_not_refreshed", error=str(error), action="serving what is loaded")
+                    log.warning(
+                        "policies_not_refreshed", error=str(error), action="serving what is loaded"
+                    )
             try:
                 await asyncio.wait_for(hints.wait(), poll_s)
             except TimeoutError:

@@ -12,7 +12,7 @@ from service.clock import now_ms
 from service.decisions.ids import new_id
 from service.decisions.records import RECORD_FORMAT, DecisionRecord, decode_record, encode_record
 from service.decisions.repository import DecisionRepository, NewDecision
-from service.errors import Invalid, ServiceError
+from service.errors import InvalidError, ServiceError
 from service.hot import SPOOLED, Answer, HotRequest, confirmed
 from service.policies.store import PolicyStore
 from service.redis_link import UNCONFIRMED, BackpressureError
@@ -46,14 +46,26 @@ class ShadowEndpoint:
         response = _ENCODE(logic.judge(served, request, decision_id, due_ms))
         revision = served.encoding.catalog_revision
         record = DecisionRecord(
-            RECORD_FORMAT, decision_id, "shadow", made_ms, due_ms, http.media, revision, http.body, response
+            RECORD_FORMAT,
+            decision_id,
+            "shadow",
+            made_ms,
+            due_ms,
+            http.media,
+            revision,
+            http.body,
+            response,
         )
         digest = hashlib.blake2b(http.body, digest_size=16).digest() if given else b""
-        new = NewDecision(decision_id, digest, encode_record(record), "shadow", due_ms, True, made_ms)
+        new = NewDecision(
+            decision_id, digest, encode_record(record), "shadow", due_ms, True, made_ms
+        )
         try:
             reply = await confirmed(self._decisions.record(served.keys, new))
         except BackpressureError as error:
-            raise ServiceError("Overloaded", "the log cannot keep up; slow down and retry") from error
+            raise ServiceError(
+                "Overloaded", "the log cannot keep up; slow down and retry"
+            ) from error
         metrics.DECISIONS.labels(served.config.policy, "shadow").inc()
         if reply is UNCONFIRMED:
             return Answer(202, response, (SPOOLED,))
@@ -65,5 +77,5 @@ class ShadowEndpoint:
 def _repeated(digest: bytes, reply: list[bytes]) -> bytes:
     if reply[1] != digest:
         detail = "this decision_id was used with another body; repeat the same body or use a new id"
-        raise Invalid("/decision_id", detail, "IdempotencyMismatch", "mismatch")
+        raise InvalidError("/decision_id", detail, "IdempotencyMismatch", "mismatch")
     return decode_record(reply[2]).response

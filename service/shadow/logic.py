@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from agent_core.agent import seed_of
+
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
 from service.clock import rfc3339
 from service.decisions.logic import excluded_mask
 from service.decisions.schemas import Ranked
-from service.errors import Invalid, ServiceError
+from service.errors import InvalidError, ServiceError
 from service.policies.served import Served
 from service.shadow.schemas import Shadow, ShadowRequest, ShadowResponse
 
 
-def judge(served: Served, request: ShadowRequest, decision_id: str, deadline_ms: int) -> ShadowResponse:
+def judge(
+    served: Served, request: ShadowRequest, decision_id: str, deadline_ms: int
+) -> ShadowResponse:
     """Computes, at decision time and with the features of that time, what our policy would do.
 
     Raises:
-        Invalid: the logged action is not among the actions, or an input is wrong.
+        InvalidError: the logged action is not among the actions, or an input is wrong.
         ServiceError: NotReady when no version of the policy can score the actions.
     """
     state = served.encoding.observation(request.observation)
     actions, rows = served.encoding.actions(request.actions)
     if request.action_id not in actions.ids:
-        raise Invalid("/action_id", "the action is not among `actions`", "ActionNotShown", "not_shown")
+        raise InvalidError(
+            "/action_id", "the action is not among `actions`", "ActionNotShown", "not_shown"
+        )
     prepared = served.agent.prepare(actions) if rows is None else served.prepared.take(rows, 0)
     excluded = excluded_mask(actions.ids, request.excluded_actions)
     try:
         ours = served.agent.act(
-            state, actions, prepared, seed=seed_of(decision_id, served.config.policy), excluded=excluded
+            state,
+            actions,
+            prepared,
+            seed=seed_of(decision_id, served.config.policy),
+            excluded=excluded,
         )
     except EmptyActionSetError:
-        raise Invalid("/actions", "no action is eligible", "ActionSetEmpty", "empty") from None
+        raise InvalidError("/actions", "no action is eligible", "ActionSetEmpty", "empty") from None
     except NonFiniteScoresError:
-        raise ServiceError("NotReady", "the policy cannot score these actions; see /readyz") from None
+        raise ServiceError(
+            "NotReady", "the policy cannot score these actions; see /readyz"
+        ) from None
     logged = actions.ids.index(request.action_id)
     shadow = Shadow(
         model_version=served.label,

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from service.decisions.schemas import Actions, Id, Observation, Ranked, Strict
 
 
-class ShadowRequest(Strict):
+class ShadowRequest(Strict, frozen=True):
     """A decision of another system. `propensity` is the probability with which it chose."""
 
     observation: Observation

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from service.app import create_app
-from service.redis_server import verify
+from service.redis_server import RedisServerError, verify
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -44,11 +44,13 @@ def run_api(settings: Settings) -> int:
 
 async def _refusal(settings: Settings) -> str | None:
     """Why this Redis must not be used, or None. A Redis that is away is waited for, not refused."""
-    async with Redis.from_url(settings.redis_url, socket_timeout=2.0, socket_connect_timeout=2.0) as client:
+    async with Redis.from_url(
+        settings.redis_url, socket_timeout=2.0, socket_connect_timeout=2.0
+    ) as client:
         try:
             await verify(client)
         except (RedisError, OSError) as error:
             log.warning("redis_unreachable_at_start", error=str(error))
-        except ValueError as error:
+        except RedisServerError as error:
             return str(error)
     return None

@@ -9,12 +9,6 @@ import pytest
 from tests.clients.harness import Sdk
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The asynchronous client is an asyncio client."""
-    return "asyncio"
-
-
 @pytest.fixture(params=["sync", "async"])
 async def sdk(request: pytest.FixtureRequest) -> AsyncIterator[Sdk]:
     """One client flavour, closed at the end."""

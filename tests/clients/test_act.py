@@ -343,7 +343,8 @@ async def test_shadow_tells_what_the_policy_thinks_of_another_choice(sdk: Sdk) -
         "probability_of_logged_action": 0.31,
         "agrees": False,
     }
-    wire = Wire(answer(202, {"decision_id": "s-1", "shadow": shadow}))
+    ranking = [{"id": "news", "probability": 0.69, "score": 0.1}]
+    wire = Wire(answer(202, {"decision_id": "s-1", "shadow": shadow, "ranking": ranking}))
     client = sdk.connect(wire, policy="digits")
 
     result = await sdk.call(
@@ -358,6 +359,7 @@ async def test_shadow_tells_what_the_policy_thinks_of_another_choice(sdk: Sdk) -
 
     assert (result.decision_id, result.action_id, result.agrees) == ("s-1", "news", False)
     assert result.probability_of_logged_action == 0.31
+    assert result.ranking == (RankedAction("news", 0.69, 0.1),)
     assert wire.targets == ["POST /v1/shadow"]
     assert wire.bodies == [
         {

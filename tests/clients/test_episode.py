@@ -53,6 +53,13 @@ async def entered(episode: Any) -> AsyncIterator[Any]:
             yield episode
 
 
+async def act_and_fail(sdk: Sdk, client: Any) -> None:
+    """One step of episode e-1, then an error of the caller's own."""
+    async with entered(client.episode(episode_id="e-1")) as episode:
+        await sdk.call(episode.act, [0.0], ACTIONS)
+        raise ZeroDivisionError
+
+
 @pytest.fixture
 def service() -> Service:
     return Service()
@@ -133,9 +140,7 @@ async def test_leaving_by_an_error_abandons_the_episode_and_raises_the_error(
     client = sdk.connect(service)
 
     with pytest.raises(ZeroDivisionError):
-        async with entered(client.episode(episode_id="e-1")) as episode:
-            await sdk.call(episode.act, [0.0], ACTIONS)
-            raise ZeroDivisionError
+        await act_and_fail(sdk, client)
 
     assert service.seals == [("/v1/episodes/e-1/seal", {"status": "abandoned"})]
 
@@ -167,9 +172,7 @@ async def test_the_own_error_of_the_block_goes_before_a_failed_seal(
     client = sdk.connect(service)
 
     with caplog.at_level(logging.WARNING), pytest.raises(ZeroDivisionError):
-        async with entered(client.episode(episode_id="e-1")) as episode:
-            await sdk.call(episode.act, [0.0], ACTIONS)
-            raise ZeroDivisionError
+        await act_and_fail(sdk, client)
 
     assert "episode e-1 could not be sealed as abandoned: 404 Refused" in caplog.text
 

@@ -201,7 +201,7 @@ async def test_a_misspelt_transition_is_a_type_error(sdk: Sdk, wire: Wire) -> No
 
 
 async def test_a_decision_shows_its_whole_life(sdk: Sdk) -> None:
-    entry = {"reward_id": "r-1", "value": 1.0, "type": "click", "components": {"click": 1.0}}
+    entry = {"reward_id": "r-1", "value": 1.0, "type": "click", "arrived_ms": 7}
     body = {
         "decision_id": "d-1",
         "policy": "digits",
@@ -213,7 +213,7 @@ async def test_a_decision_shows_its_whole_life(sdk: Sdk) -> None:
         "request": {"observation": {"vector": [1.0]}},
         "response": {"decision_id": "d-1"},
         "rewards": [entry],
-        "late_rewards": [{**entry, "reward_id": "r-2", "event_time": "2026-11-20T22:00:00Z"}],
+        "late_rewards": [{**entry, "reward_id": "r-2"}],
         "learned_by": ["digits@43"],
     }
     wire = Wire(answer(200, body))
@@ -224,8 +224,8 @@ async def test_a_decision_shows_its_whole_life(sdk: Sdk) -> None:
     assert (life.state, life.learned_by) == ("joined", ("digits@43",))
     assert life.made_at == datetime(2026, 11, 20, 20, tzinfo=UTC)
     assert life.request == {"observation": {"vector": [1.0]}}
-    assert life.rewards == (RewardEntry("r-1", 1.0, type="click", components={"click": 1.0}),)
-    assert life.late_rewards[0].event_time == datetime(2026, 11, 20, 22, tzinfo=UTC)
+    assert life.rewards == (RewardEntry("r-1", 1.0, type="click", arrived_ms=7),)
+    assert [entry.reward_id for entry in life.late_rewards] == ["r-2"]
     assert wire.targets == ["GET /v1/decisions/d-1?policy=digits"]
 
 

@@ -2,39 +2,108 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from typing import Any
 
 import httpx
 import pytest
-from nacre_client import DeadlineExceededError, InputError, JobState
+from nacre_client import (
+    Action,
+    CatalogInfo,
+    DeadlineExceededError,
+    InputError,
+    JobState,
+    LiveVersion,
+    PolicyChange,
+    VersionInfo,
+)
 
 from tests.clients.harness import Sdk, Wire, answer
 
-CALLS: list[tuple[str, tuple[Any, ...], str]] = [
-    ("policies", (), "GET /v1/policies"),
-    ("get_policy", (), "GET /v1/policies/digits"),
-    ("get_policy", ("a/b",), "GET /v1/policies/a%2Fb"),
-    ("versions", (), "GET /v1/policies/digits/versions"),
-    ("promote", (42,), "POST /v1/policies/digits/versions/42/promote"),
-    ("promote", ("digits@42",), "POST /v1/policies/digits/versions/42/promote"),
-    ("rollback", (), "POST /v1/policies/digits/rollback"),
-    ("audit", (), "GET /v1/policies/digits/audit"),
-    ("limits", (), "GET /v1/limits"),
-]
+LIVE = {"policy": "digits", "live": "digits@42", "before": "digits@41", "is_pinned": True}
+INFO = {
+    "policy": "digits",
+    "config": {"policy": "digits"},
+    "config_hash": "c1f0",
+    "feature_schema": "fs:9a",
+    "live": "digits@42",
+    "previous": None,
+    "serving": "digits@42",
+    "is_pinned": False,
+    "catalog_revision": 2,
+    "catalog_actions": 10,
+    "counts": {"decisions": 7},
+}
 
 
-@pytest.mark.parametrize(("method", "args", "target"), CALLS)
-async def test_each_method_has_its_path_and_hands_out_the_answer(
-    sdk: Sdk, method: str, args: Any, target: str
+async def test_policies_are_listed_by_name(sdk: Sdk) -> None:
+    wire = Wire(answer(200, {"policies": ["digits", "home"]}))
+    client = sdk.connect(wire)
+
+    names = await sdk.call(client.policies)
+
+    assert names == ["digits", "home"]
+    assert wire.targets == ["GET /v1/policies"]
+
+
+async def test_a_policy_tells_how_it_stands(sdk: Sdk) -> None:
+    wire = Wire(answer(200, {**INFO, "mood": "good"}))
+    client = sdk.connect(wire, policy="usual")
+
+    info = await sdk.call(client.get_policy, "a/b")
+
+    assert dataclasses.asdict(info) == INFO
+    assert wire.targets == ["GET /v1/policies/a%2Fb"]
+
+
+async def test_versions_are_listed_with_what_made_them(sdk: Sdk) -> None:
+    version = {"model_version": "digits@1", "is_live": True, "description": {"updates": 9}}
+    wire = Wire(answer(200, {"versions": [{**version, "mood": "good"}]}))
+    client = sdk.connect(wire, policy="digits")
+
+    versions = await sdk.call(client.versions)
+
+    assert versions == [VersionInfo("digits@1", True, {"updates": 9})]
+    assert wire.targets == ["GET /v1/policies/digits/versions"]
+
+
+@pytest.mark.parametrize("version", [42, "42", "digits@42"])
+async def test_a_version_is_promoted_by_number_or_by_the_name_in_a_decision(
+    sdk: Sdk, version: str | int
 ) -> None:
+    wire = Wire(answer(200, LIVE))
+    client = sdk.connect(wire, policy="digits")
+
+    live = await sdk.call(client.promote, version, why="better clicks", pin=True)
+
+    assert live == LiveVersion("digits", "digits@42", "digits@41", True)
+    assert wire.targets == ["POST /v1/policies/digits/versions/42/promote"]
+    assert wire.bodies == [{"why": "better clicks", "pin": True}]
+
+
+async def test_a_rollback_may_quarantine_the_version_that_is_left(sdk: Sdk) -> None:
+    wire = Wire(answer(200, LIVE))
+    client = sdk.connect(wire, policy="digits")
+
+    await sdk.call(client.rollback, why="worse clicks", quarantine=True)
+    await sdk.call(client.rollback)
+
+    assert wire.targets[0] == "POST /v1/policies/digits/rollback"
+    assert wire.bodies == [{"why": "worse clicks", "quarantine": True}, {}]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("audit", "GET /v1/policies/digits/audit"), ("limits", "GET /v1/limits")],
+)
+async def test_a_plain_object_is_handed_out_as_it_came(sdk: Sdk, method: str, target: str) -> None:
     wire = Wire(answer(200, {"answer": 1}))
     client = sdk.connect(wire, policy="digits")
 
-    result = await sdk.call(getattr(client, method), *args)
+    result = await sdk.call(getattr(client, method))
 
-    assert wire.targets == [target]
     assert result == {"answer": 1}
+    assert wire.targets == [target]
 
 
 async def test_a_base_url_may_have_a_path(sdk: Sdk) -> None:
@@ -47,27 +116,50 @@ async def test_a_base_url_may_have_a_path(sdk: Sdk) -> None:
 
 
 async def test_a_policy_is_put_under_the_name_in_its_own_file(sdk: Sdk) -> None:
-    wire = Wire(answer(200, {}))
+    body = {"policy": "digits", "outcome": "created", "changed": ["agent"], "config_hash": "c"}
+    wire = Wire(answer(201, body))
     client = sdk.connect(wire, policy="usual")
 
-    await sdk.call(client.put_policy, {"policy": "digits", "agent": {"kind": "linear"}})
+    change = await sdk.call(client.put_policy, {"policy": "digits", "agent": {"kind": "linear"}})
 
+    assert change == PolicyChange("digits", "created", ("agent",), "c")
     assert wire.targets == ["PUT /v1/policies/digits"]
     assert wire.bodies == [{"policy": "digits", "agent": {"kind": "linear"}}]
 
 
-async def test_actions_of_the_catalog_are_put_and_removed(sdk: Sdk) -> None:
-    wire = Wire(answer(200, {}))
+async def test_starting_a_model_from_nothing_must_be_asked_for(sdk: Sdk) -> None:
+    wire = Wire(answer(200, {"policy": "digits", "outcome": "restarted"}))
+    client = sdk.connect(wire)
+
+    await sdk.call(client.put_policy, {"policy": "digits"}, restart=True)
+
+    assert wire.targets == ["PUT /v1/policies/digits?restart=true"]
+
+
+async def test_actions_of_the_catalog_are_put_removed_and_revived(sdk: Sdk) -> None:
+    body = {"policy": "digits", "revision": 3, "actions": 4, "removed": 1}
+    wire = Wire(answer(200, body))
     client = sdk.connect(wire, policy="digits")
+    actions = ["0", Action("1", features={"n": 1}), {"id": "2", "vector": [1.0]}]
 
-    await sdk.call(client.put_actions, [{"id": "0", "vector": [1.0]}], remove=["9"])
-    await sdk.call(client.put_actions, ["1"])
+    catalog = await sdk.call(client.put_actions, actions, remove=["9"], revive=["0"])
 
-    assert wire.targets[0] == "PUT /v1/policies/digits/actions"
+    assert catalog == CatalogInfo("digits", 3, 4, 1)
+    assert wire.targets == ["PUT /v1/policies/digits/actions"]
     assert wire.bodies == [
-        {"actions": [{"id": "0", "vector": [1.0]}], "remove": ["9"]},
-        {"actions": ["1"]},
+        {
+            "put": {"0": {}, "1": {"features": {"n": 1}}, "2": {"vector": [1.0]}},
+            "remove": ["9"],
+            "revive": ["0"],
+        }
     ]
+
+
+async def test_an_action_of_the_catalog_needs_an_id(sdk: Sdk) -> None:
+    client = sdk.connect(Wire(answer()), policy="digits")
+
+    with pytest.raises(InputError, match="an action has no id"):
+        await sdk.call(client.put_actions, [{"vector": [1.0]}])
 
 
 async def test_a_policy_must_be_named_somewhere(sdk: Sdk) -> None:

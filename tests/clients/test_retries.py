@@ -70,6 +70,7 @@ async def test_every_attempt_sends_the_same_bytes(sdk: Sdk) -> None:
     assert len(wire.requests) == 3
 
 
+LIVE = {"policy": "digits", "live": "digits@3", "before": "digits@2", "is_pinned": False}
 POSTS: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
     ("observe", ("d-1", 1.0), {}, reward_body()),
     ("observe_many", ([{"decision_id": "d-1", "reward": 1.0}],), {}, reward_body()),
@@ -83,8 +84,8 @@ POSTS: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
     ("activate", ("d-1",), {}, None),
     ("seal_episode", ("e-1", "terminated"), {}, {}),
     ("learn", (), {"max_steps": 1}, {"job_id": "j", "status": "queued"}),
-    ("promote", (3,), {}, {}),
-    ("rollback", (), {}, {}),
+    ("promote", (3,), {}, LIVE),
+    ("rollback", (), {}, LIVE),
 ]
 
 

@@ -18,10 +18,12 @@ from nacre_client import (
     Health,
     Job,
     JobState,
+    LiveVersion,
     ProblemItem,
     RewardRequest,
     RewardResult,
     ShadowResult,
+    VersionInfo,
 )
 
 
@@ -35,12 +37,15 @@ def blocking(client: Client) -> None:
     rewards: list[RewardRequest] = [{"decision_id": "d", "reward": 1.0}]
     assert_type(client.observe_many(rewards), list[RewardResult])
     assert_type(client.observe_transition(episode_id="e", step=0, reward=1.0), RewardResult)
-    assert_type(client.shadow([1.0], ["a"], "a"), ShadowResult)
+    assert_type(client.shadow([1.0], ["a"], "a", behavior_policy="b"), ShadowResult)
     assert_type(client.decision("d"), DecisionLife)
     assert_type(client.learn(max_steps=1), Job)
     assert_type(client.learn().wait(), JobState)
     assert_type(client.episode(), Episode)
     assert_type(client.episode().act([1.0], ["a"], subject="s"), Decision)
+    assert_type(client.get_policy().live, str | None)
+    assert_type(client.versions(), list[VersionInfo])
+    assert_type(client.promote("p@3"), LiveVersion)
     assert_type(client.ready(), Health)
     assert_type(client.limits(), dict[str, Any])
 

@@ -33,15 +33,20 @@ from ._errors import (
 from ._jobs import AsyncJob, Job
 from ._models import (
     Assignment,
+    CatalogInfo,
     ChosenAction,
     Decision,
     DecisionLife,
     Health,
     JobState,
+    LiveVersion,
+    PolicyChange,
+    PolicyInfo,
     RankedAction,
     RewardEntry,
     RewardResult,
     ShadowResult,
+    VersionInfo,
 )
 from ._requests import (
     ActDefaults,
@@ -68,6 +73,7 @@ __all__ = [
     "AsyncJob",
     "AuthenticationError",
     "BadRequestError",
+    "CatalogInfo",
     "ChosenAction",
     "Client",
     "ConflictError",
@@ -82,9 +88,12 @@ __all__ = [
     "InvalidRequestError",
     "Job",
     "JobState",
+    "LiveVersion",
     "NacreError",
     "NotFoundError",
     "PermissionDeniedError",
+    "PolicyChange",
+    "PolicyInfo",
     "ProblemItem",
     "RankedAction",
     "RateLimitedError",
@@ -98,5 +107,6 @@ __all__ = [
     "StepOptions",
     "TooLargeError",
     "TransitionFields",
+    "VersionInfo",
     "__version__",
 ]

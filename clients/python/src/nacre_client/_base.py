@@ -94,6 +94,10 @@ class BaseClient:
             body.setdefault("policy", self.policy)
         return body
 
+    def _fallback_of(self, fallback: Fallback | None) -> Fallback:
+        """What the call says, else what the client says."""
+        return self.fallback if fallback is None else _checked_fallback(fallback)
+
     # One attempt
 
     def _tries(self, call: Call[Any]) -> Tries:
@@ -169,9 +173,7 @@ class BaseClient:
 
     # The local fallback
 
-    def _local_decision(
-        self, body: JsonObject, fallback: Fallback | None, error: NacreError
-    ) -> Decision:
+    def _local_decision(self, body: JsonObject, fallback: Fallback, error: NacreError) -> Decision:
         """The baseline action, or else the first that is allowed, chosen here because nobody else could.
 
         The id is a new one: the service may have decided after all, under the id that was sent, and a
@@ -180,7 +182,7 @@ class BaseClient:
         Raises:
             NacreError: `error` itself, when there is no fallback or nothing to fall back to.
         """
-        action = _baseline(body) if (fallback or self.fallback) == "baseline" else None
+        action = _baseline(body) if fallback == "baseline" else None
         if action is None:
             raise error
         logger.warning("nacre_client fell back to action %s: %s", action.id, error)

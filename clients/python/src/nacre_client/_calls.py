@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._errors import InputError, ProblemItem
-from ._models import Decision, DecisionLife, Health, JobState, RewardResult, ShadowResult
+from ._models import (
+    CatalogInfo,
+    Decision,
+    DecisionLife,
+    Health,
+    JobState,
+    LiveVersion,
+    PolicyChange,
+    PolicyInfo,
+    RewardResult,
+    ShadowResult,
+    VersionInfo,
+)
 from ._requests import (
     ActDefaults,
     Actions,
@@ -183,7 +195,7 @@ def shadow(
     actions: Actions,
     action_id: str,
     *,
-    behavior_policy: str | None,
+    behavior_policy: str,
     propensity: float | None,
     decision_id: str | None,
     policy: str | None,
@@ -327,40 +339,67 @@ def _read_job(response: httpx.Response) -> JobState:
 # Policies
 
 
-def policies() -> Call[Any]:
-    return _get("/v1/policies", _json)
+def policies() -> Call[list[str]]:
+    return _get("/v1/policies", lambda response: list(response.json()["policies"]))
 
 
-def policy(name: str) -> Call[JsonObject]:
-    return _get(path("v1", "policies", name), _json)
+def policy(name: str) -> Call[PolicyInfo]:
+    return _get(_policy_path(name), lambda response: PolicyInfo.from_wire(response.json()))
 
 
-def put_policy(name: str, config: Mapping[str, Any]) -> Call[JsonObject]:
-    return _put(path("v1", "policies", name), config, _json)
+def put_policy(name: str, config: Mapping[str, Any], restart: bool) -> Call[PolicyChange]:
+    """`restart`: whether a change that no model survives may start one from nothing."""
+    where = path("v1", "policies", name, restart="true" if restart else None)
+    return _put(where, config, lambda response: PolicyChange.from_wire(response.json()))
 
 
-def put_actions(name: str, actions: Actions, remove: Sequence[str]) -> Call[JsonObject]:
-    """Adds or updates `actions` in the catalog, and removes the ids in `remove`."""
-    body = without_nones(actions=actions_body(actions), remove=list(remove) or None)
-    return _put(path("v1", "policies", name, "actions"), body, _json)
+def put_actions(
+    name: str, actions: Actions, remove: Sequence[str], revive: Sequence[str]
+) -> Call[CatalogInfo]:
+    """Adds or replaces `actions` in the catalog, and removes the ids in `remove`."""
+    put = dict(map(_catalog_item, actions_body(actions)))
+    body = without_nones(put=put, remove=list(remove) or None, revive=list(revive) or None)
+    where = _policy_path(name, "actions")
+    return _put(where, body, lambda response: CatalogInfo.from_wire(response.json()))
 
 
-def versions(name: str) -> Call[Any]:
-    return _get(path("v1", "policies", name, "versions"), _json)
+def _catalog_item(action: str | Mapping[str, Any]) -> tuple[str, JsonObject]:
+    if isinstance(action, str):
+        return action, {}
+    if "id" not in action:
+        raise InputError('an action has no id; expected {"id": ..., "vector": [...]} or an Action')
+    return action["id"], {name: value for name, value in action.items() if name != "id"}
 
 
-def promote(name: str, version: str | int) -> Call[JsonObject]:
+def versions(name: str) -> Call[list[VersionInfo]]:
+    def read(response: httpx.Response) -> list[VersionInfo]:
+        return [VersionInfo.from_wire(version) for version in response.json()["versions"]]
+
+    return _get(_policy_path(name, "versions"), read)
+
+
+def promote(name: str, version: str | int, *, why: str | None, pin: bool) -> Call[LiveVersion]:
     """`version`: a number, or as decisions write it, "digits@42"."""
     number = str(version).rpartition("@")[2]
-    return _post(path("v1", "policies", name, "versions", number, "promote"), {}, _json)
+    body = without_nones(why=why, pin=pin or None)
+    return _post(_policy_path(name, "versions", number, "promote"), body, _read_live)
 
 
-def rollback(name: str) -> Call[JsonObject]:
-    return _post(path("v1", "policies", name, "rollback"), {}, _json)
+def rollback(name: str, *, why: str | None, quarantine: bool) -> Call[LiveVersion]:
+    body = without_nones(why=why, quarantine=quarantine or None)
+    return _post(_policy_path(name, "rollback"), body, _read_live)
+
+
+def _read_live(response: httpx.Response) -> LiveVersion:
+    return LiveVersion.from_wire(response.json())
 
 
 def audit(name: str) -> Call[JsonObject]:
-    return _get(path("v1", "policies", name, "audit"), _json)
+    return _get(_policy_path(name, "audit"), _json)
+
+
+def _policy_path(name: str, *below: str) -> str:
+    return path("v1", "policies", name, *below)
 
 
 # The service itself

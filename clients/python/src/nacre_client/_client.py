@@ -13,7 +13,18 @@ from ._calls import Call
 from ._episode import Episode
 from ._errors import UNAVAILABLE, ProblemItem
 from ._jobs import Job
-from ._models import Decision, DecisionLife, Health, RewardResult, ShadowResult
+from ._models import (
+    CatalogInfo,
+    Decision,
+    DecisionLife,
+    Health,
+    LiveVersion,
+    PolicyChange,
+    PolicyInfo,
+    RewardResult,
+    ShadowResult,
+    VersionInfo,
+)
 from ._requests import (
     ActDefaults,
     Actions,
@@ -125,6 +136,7 @@ class Client(BaseClient):
             ConnectFailedError, DeadlineExceededError, ServerError, RateLimitedError: no decision could
                 be had, and there is no fallback.
         """
+        fallback = self._fallback_of(fallback)
         body = self._act_body(observation, actions, options)
         try:
             return self._send(_calls.act(body, options.get("deadline_ms")))
@@ -143,6 +155,7 @@ class Client(BaseClient):
         `defaults`: what the items share; its `deadline_ms` bounds the whole call. `limits()` says how
         many items the service takes at once.
         """
+        fallback = self._fallback_of(fallback)
         items, shared = _calls.batch_bodies(requests, defaults, self.policy)
         try:
             return self._send(_calls.act_batch(items, shared, (defaults or {}).get("deadline_ms")))
@@ -155,7 +168,7 @@ class Client(BaseClient):
         actions: Actions,
         action_id: str,
         *,
-        behavior_policy: str | None = None,
+        behavior_policy: str,
         propensity: float | None = None,
         decision_id: str | None = None,
         policy: str | None = None,
@@ -262,38 +275,72 @@ class Client(BaseClient):
         """A handle on a job that was started before."""
         return Job(self, self._send(_calls.job(job_id)))
 
-    # Policies. The answers are JSON objects as the service documents them under /docs.
+    # Policies
 
-    def policies(self) -> Any:
-        """All policies that the API key may see."""
+    def policies(self) -> list[str]:
+        """The names of all policies that the API key may use."""
         return self._send(_calls.policies())
 
-    def get_policy(self, policy: str | None = None) -> dict[str, Any]:
+    def get_policy(self, policy: str | None = None) -> PolicyInfo:
         """One policy: its configuration, its live version, its counts."""
         return self._send(_calls.policy(self._policy_name(policy)))
 
-    def put_policy(self, config: Mapping[str, Any], policy: str | None = None) -> dict[str, Any]:
-        """Creates a policy or changes its configuration; a model is never reset silently."""
+    def put_policy(
+        self, config: Mapping[str, Any], *, restart: bool = False, policy: str | None = None
+    ) -> PolicyChange:
+        """Creates a policy or changes its configuration.
+
+        `restart`: accepts that the model starts from nothing when it does not fit the new file.
+
+        Raises:
+            ConflictError: the change would cost the model, and `restart` is False.
+        """
         name = self._policy_name(policy or config.get("policy"))
-        return self._send(_calls.put_policy(name, config))
+        return self._send(_calls.put_policy(name, config, restart))
 
     def put_actions(
-        self, actions: Actions, *, remove: Sequence[str] = (), policy: str | None = None
-    ) -> dict[str, Any]:
-        """Adds or updates actions of the policy's catalog, and removes the ids in `remove`."""
-        return self._send(_calls.put_actions(self._policy_name(policy), actions, remove))
+        self,
+        actions: Actions,
+        *,
+        remove: Sequence[str] = (),
+        revive: Sequence[str] = (),
+        policy: str | None = None,
+    ) -> CatalogInfo:
+        """Adds or replaces actions of the policy's catalog, and removes the ids in `remove`.
 
-    def versions(self, policy: str | None = None) -> Any:
-        """The model versions of a policy, with their state."""
+        `revive`: ids that were removed before and may be used again; their old rewards belong to them.
+        """
+        call = _calls.put_actions(self._policy_name(policy), actions, remove, revive)
+        return self._send(call)
+
+    def versions(self, policy: str | None = None) -> list[VersionInfo]:
+        """The model versions of a policy, oldest first."""
         return self._send(_calls.versions(self._policy_name(policy)))
 
-    def promote(self, version: str | int, policy: str | None = None) -> dict[str, Any]:
-        """Makes a version the one that decides."""
-        return self._send(_calls.promote(self._policy_name(policy), version))
+    def promote(
+        self,
+        version: str | int,
+        *,
+        why: str | None = None,
+        pin: bool = False,
+        policy: str | None = None,
+    ) -> LiveVersion:
+        """Makes a version ("digits@42" or 42) the one that decides.
 
-    def rollback(self, policy: str | None = None) -> dict[str, Any]:
-        """Goes back to the version that decided before."""
-        return self._send(_calls.rollback(self._policy_name(policy)))
+        `why`: kept in the log. `pin`: keeps the learner from replacing it by itself.
+        """
+        call = _calls.promote(self._policy_name(policy), version, why=why, pin=pin)
+        return self._send(call)
+
+    def rollback(
+        self, *, why: str | None = None, quarantine: bool = False, policy: str | None = None
+    ) -> LiveVersion:
+        """Goes back to the version that decided before, and pins it.
+
+        `quarantine`: keeps decisions of the version that is left from being learned from.
+        """
+        call = _calls.rollback(self._policy_name(policy), why=why, quarantine=quarantine)
+        return self._send(call)
 
     def audit(self, policy: str | None = None) -> dict[str, Any]:
         """Whether the logged propensities are what was really played."""

@@ -7,7 +7,7 @@ older client. For the same reason fields with a fixed set of words (`reason`, `s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -132,7 +132,8 @@ class ShadowResult:
     """What the policy thinks of a choice that somebody else made.
 
     `action_id`: what it would have chosen. `probability_of_logged_action`: in [0, 1], the chance that it
-    chooses what was really done. `agrees`: whether the two are the same.
+    chooses what was really done. `agrees`: whether the two are the same. `ranking`: every action with
+    the policy's probability, for estimators that need more than one of them.
     """
 
     decision_id: str
@@ -140,6 +141,7 @@ class ShadowResult:
     action_id: str
     probability_of_logged_action: float
     agrees: bool
+    ranking: tuple[RankedAction, ...] = ()
 
     @classmethod
     def from_wire(cls, body: Mapping[str, Any]) -> ShadowResult:
@@ -150,19 +152,23 @@ class ShadowResult:
             action_id=shadow["action_id"],
             probability_of_logged_action=shadow["probability_of_logged_action"],
             agrees=shadow["agrees"],
+            ranking=tuple(map(RankedAction.from_wire, body.get("ranking") or ())),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RewardEntry:
-    """One reward as the ledger keeps it: `value` is what counts, `components` are what was sent."""
+    """One reward as the ledger keeps it: `value` is what counts, `components` are what was sent.
+
+    `arrived_ms`: Unix milliseconds on the service's clock.
+    """
 
     reward_id: str
     value: float
     cost: float = 0.0
-    type: str | None = None
+    type: str = ""
     components: Mapping[str, float] = field(default_factory=dict)
-    event_time: datetime | None = None
+    arrived_ms: int = 0
 
     @classmethod
     def from_wire(cls, body: Mapping[str, Any]) -> RewardEntry:
@@ -170,9 +176,9 @@ class RewardEntry:
             reward_id=body["reward_id"],
             value=body["value"],
             cost=body.get("cost", 0.0),
-            type=body.get("type"),
+            type=body.get("type") or "",
             components=body.get("components") or {},
-            event_time=_time(body.get("event_time")),
+            arrived_ms=body.get("arrived_ms", 0),
         )
 
 
@@ -234,11 +240,98 @@ class JobState:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyInfo:
+    """A policy as it stands.
+
+    `live`, `previous`: model versions, None before there are any. `serving`: the version on the server
+    that answered. `is_pinned`: whether the learner may not replace the live version by itself.
+    `counts`: decisions, rewards by state, and the like.
+    """
+
+    policy: str
+    config: Mapping[str, Any]
+    config_hash: str = ""
+    feature_schema: str = ""
+    live: str | None = None
+    previous: str | None = None
+    serving: str | None = None
+    is_pinned: bool = False
+    catalog_revision: int = 0
+    catalog_actions: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> PolicyInfo:
+        return cls(**_known(cls, body))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """What `put_policy` did: `outcome` in a word, and which sections of the file `changed`."""
+
+    policy: str
+    outcome: str
+    changed: tuple[str, ...] = ()
+    config_hash: str = ""
+    feature_schema: str = ""
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> PolicyChange:
+        return cls(**{**_known(cls, body), "changed": tuple(body.get("changed") or ())})
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One model version. `description`: its parent, when it was made, from which data, with what result."""
+
+    model_version: str
+    is_live: bool
+    description: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> VersionInfo:
+        return cls(**_known(cls, body))
+
+
+@dataclass(frozen=True, slots=True)
+class LiveVersion:
+    """Which version decides now, and which did `before`."""
+
+    policy: str
+    live: str
+    before: str
+    is_pinned: bool = False
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> LiveVersion:
+        return cls(**_known(cls, body))
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogInfo:
+    """An action catalog after a change: how many actions it has, and how many ids were ever removed."""
+
+    policy: str
+    revision: int
+    actions: int
+    removed: int = 0
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> CatalogInfo:
+        return cls(**_known(cls, body))
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """A health answer: `is_ok` is the verdict, `detail` says what it rests on."""
 
     is_ok: bool
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _known(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `body` that the dataclass `kind` has. Missing ones end in a TypeError of `kind`."""
+    return {one.name: body[one.name] for one in fields(kind) if one.name in body}
 
 
 def _time(value: str | None) -> datetime | None:

@@ -1,0 +1,226 @@
+"""The whole configuration of one agent, and whether its parts can work together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from agent_core.action_representation.binary import BinaryConfig
+from agent_core.action_representation.identity import IdentityConfig
+from agent_core.action_representation.one_hot import OneHotConfig
+from agent_core.config_problems import problems_of
+from agent_core.errors import ConfigError, ConfigProblem
+from agent_core.features.featurizer import Featurizer
+from agent_core.features.fingerprint import fingerprint, schema_fingerprint
+from agent_core.features.plain import NoFeaturesConfig
+from agent_core.interfaces import ActionRepresentation, ModuleConfig
+from agent_core.policy_files import load_policy_data
+from agent_core.registry import (
+    AnyExploration,
+    AnyFeatures,
+    AnyLearner,
+    AnyReplay,
+    AnyRepresentation,
+    AnySafety,
+    members,
+)
+from agent_core.safety.action_filter import ActionFilterConfig
+from agent_core.safety.none import NoSafetyConfig
+from agent_core.training.schedule import ScheduleConfig
+from agent_core.types import ProblemSpec
+
+__all__ = ["AgentConfig", "load_policy_data", "parse_agent_config", "problems_of"]
+
+
+class AgentConfig(ModuleConfig):
+    """One agent. Whole when constructed: parts that cannot work together raise `ConfigError`.
+
+    `max_actions`: the largest action set that one decision may have. `min_propensity`: the smallest
+    probability of every allowed action while exploring, mixed in as uniform; 0 leaves the exploration
+    as it is.
+    """
+
+    observation: AnyFeatures
+    actions: AnyFeatures = NoFeaturesConfig()
+    max_actions: int = Field(default=1000, ge=1, le=1_000_000)
+    policy_learner: AnyLearner
+    exploration: AnyExploration
+    action_representation: AnyRepresentation
+    safety: AnySafety = NoSafetyConfig()
+    replay: AnyReplay | None = None
+    schedule: ScheduleConfig = ScheduleConfig()
+    min_propensity: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _parts_work_together(self) -> Self:
+        if problems := list(_conflicts(self, frozenset(type(self).model_fields))):
+            raise ConfigError(problems)
+        return self
+
+    @cached_property
+    def spec(self) -> ProblemSpec:
+        """The sizes that every module is built for."""
+        return ProblemSpec(self.observation.dim, self.representation().dim, self.max_actions)
+
+    @cached_property
+    def feature_schema(self) -> str:
+        """ "fs:" and 12 hex digits: names how observations and actions become vectors."""
+        return schema_fingerprint(self.observation, self.actions, self.action_representation)
+
+    @cached_property
+    def config_hash(self) -> str:
+        """ "c:" and 12 hex digits: names everything here, defaults included."""
+        return fingerprint("c", self)
+
+    def observation_featurizer(self) -> Featurizer:
+        """Encodes observations."""
+        return Featurizer(self.observation)
+
+    def action_featurizer(self) -> Featurizer:
+        """Encodes the features of actions."""
+        return Featurizer(self.actions)
+
+    def representation(self) -> ActionRepresentation:
+        """Turns ids and encoded features of actions into what the policy sees."""
+        return self.action_representation.build(self.actions.dim)
+
+
+def parse_agent_config(data: Mapping[str, Any]) -> AgentConfig:
+    """An agent's configuration from plain data.
+
+    Raises:
+        ConfigError: with every malformed field, and every conflict among the fields that are well
+            formed, at once.
+    """
+    try:
+        return AgentConfig.model_validate(dict(data))
+    except ValidationError as error:
+        problems = problems_of(error, AgentConfig)
+    parts = _well_formed(data)
+    partial = AgentConfig.model_construct(None, **parts)
+    raise ConfigError([*problems, *_conflicts(partial, frozenset(parts))])
+
+
+def _well_formed(data: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {}
+    for name, field in AgentConfig.model_fields.items():
+        if name not in data:
+            if not field.is_required():
+                parts[name] = field.get_default()
+            continue
+        try:
+            parts[name] = TypeAdapter(Annotated[field.annotation, field]).validate_python(
+                data[name]
+            )
+        except ValidationError:
+            continue
+    return parts
+
+
+# -- which parts work together ------------------------------------------------------------------
+
+
+class _Rule(NamedTuple):
+    """Yields the conflicts among `fields` of a config; looks at no other field."""
+
+    fields: frozenset[str]
+    conflicts: Callable[[AgentConfig], Iterator[ConfigProblem]]
+
+
+def _conflicts(config: AgentConfig, well_formed: frozenset[str]) -> Iterator[ConfigProblem]:
+    for rule in _RULES:
+        if rule.fields <= well_formed:
+            yield from rule.conflicts(config)
+
+
+def _exploration_lacks(config: AgentConfig) -> Iterator[ConfigProblem]:
+    needs, learner = config.exploration.needs, config.policy_learner
+    if lacking := needs - learner.capabilities:
+        explorers = [c for c in members(AnyExploration) if c.needs <= learner.capabilities]
+        learners = [c for c in members(AnyLearner) if needs <= c.capabilities]
+        yield ConfigProblem(
+            "exploration",
+            f"'{config.exploration.kind}' needs {_listed(lacking)}, which '{learner.kind}' lacks",
+            f"use exploration {_kinds(explorers)}, or policy_learner {_kinds(learners)}",
+        )
+
+
+def _replay_is_misplaced(config: AgentConfig) -> Iterator[ConfigProblem]:
+    kind, replays = config.policy_learner.kind, "replay" in config.policy_learner.capabilities
+    if replays and config.replay is None:
+        yield ConfigProblem("replay", f"is missing, and '{kind}' learns from it", "add it")
+    if config.replay is not None and not replays:
+        yield ConfigProblem("replay", f"is never read by '{kind}'", "remove it")
+
+
+def _replay_is_too_small(config: AgentConfig) -> Iterator[ConfigProblem]:
+    if config.replay is None:
+        return
+    for name in ("batch_size", "warmup_transitions"):
+        size, capacity = getattr(config.schedule, name), config.replay.capacity
+        if size > capacity:
+            problem = f"{size} is more than the {capacity} transitions that the replay holds"
+            yield ConfigProblem(f"schedule.{name}", problem, "lower it, or raise replay.capacity")
+
+
+def _floor_is_too_high(config: AgentConfig) -> Iterator[ConfigProblem]:
+    if config.min_propensity * config.max_actions > 1:
+        problem = f"{config.max_actions} actions of that probability each are more than 1 in total"
+        fix = f"use at most {1 / config.max_actions:g}, or lower max_actions"
+        yield ConfigProblem("min_propensity", problem, fix)
+
+
+def _actions_look_alike(config: AgentConfig) -> Iterator[ConfigProblem]:
+    if isinstance(config.action_representation, IdentityConfig) and config.actions.dim == 0:
+        problem = "'identity' has nothing to tell actions apart by: they have no features"
+        fix = "declare features under actions, or use one_hot or binary with their ids"
+        yield ConfigProblem("action_representation", problem, fix)
+
+
+def _ids_are_repeated(config: AgentConfig) -> Iterator[ConfigProblem]:
+    if isinstance(config.action_representation, (OneHotConfig, BinaryConfig)):
+        counts = Counter(config.action_representation.ids)
+        if repeated := [action_id for action_id, count in counts.items() if count > 1]:
+            problem = f"lists {_listed(repeated)} more than once"
+            yield ConfigProblem("action_representation.ids", problem, "list each id once")
+
+
+def _ids_are_too_many(config: AgentConfig) -> Iterator[ConfigProblem]:
+    representation = config.action_representation
+    if isinstance(representation, OneHotConfig) and len(representation.ids) > config.max_actions:
+        problem = f"{len(representation.ids)} ids, but max_actions is {config.max_actions}"
+        yield ConfigProblem("action_representation.ids", problem, "raise max_actions")
+
+
+def _bound_is_outside(config: AgentConfig) -> Iterator[ConfigProblem]:
+    if not isinstance(config.safety, ActionFilterConfig):
+        return
+    dim = config.representation().dim
+    for at, bound in enumerate(config.safety.bounds):
+        if bound.feature >= dim:
+            problem = f"represented actions have {dim} features, counted from 0"
+            yield ConfigProblem(f"safety.bounds.{at}.feature", problem, f"use at most {dim - 1}")
+
+
+_RULES = (
+    _Rule(frozenset({"exploration", "policy_learner"}), _exploration_lacks),
+    _Rule(frozenset({"replay", "policy_learner"}), _replay_is_misplaced),
+    _Rule(frozenset({"replay", "schedule"}), _replay_is_too_small),
+    _Rule(frozenset({"min_propensity", "max_actions"}), _floor_is_too_high),
+    _Rule(frozenset({"action_representation", "actions"}), _actions_look_alike),
+    _Rule(frozenset({"action_representation"}), _ids_are_repeated),
+    _Rule(frozenset({"action_representation", "max_actions"}), _ids_are_too_many),
+    _Rule(frozenset({"safety", "action_representation", "actions"}), _bound_is_outside),
+)
+
+
+def _listed(names: list[str] | frozenset[Any]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names))
+
+
+def _kinds(configs: list[Any]) -> str:
+    return " or ".join(config.model_fields["kind"].default for config in configs)

@@ -1,0 +1,1 @@
+"""From scores to the exact distribution that the action is drawn from."""

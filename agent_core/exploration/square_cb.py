@@ -1,0 +1,40 @@
+"""Inverse gap weighting: the further behind an action, the rarer it is played."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from agent_core.functional.choice import square_cb
+from agent_core.interfaces import Capability, ExplorationConfig
+from agent_core.types import ActionScores, Doubles
+
+
+class SquareCbConfig(ExplorationConfig):
+    """SquareCB with learning rate `scale` * max(1, experience) ** `exponent`; Foster & Rakhlin 2020.
+
+    Their theorem asks for an exponent of 1/2 and rewards between 0 and 1; for rewards of another
+    range, divide `scale` by it. Every action keeps a positive probability.
+    """
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({"bandit"})
+    kind: Literal["square_cb"] = "square_cb"
+    scale: float = Field(default=10.0, ge=0, le=1e9)
+    exponent: float = Field(default=0.5, ge=0, le=1)
+
+    def build(self) -> SquareCb:
+        return SquareCb(self.scale, self.exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class SquareCb:
+    """Grows greedier with what the policy has learned."""
+
+    scale: float
+    exponent: float
+
+    def probabilities(self, scores: ActionScores, *, experience: int, seed: int) -> Doubles:
+        rate = self.scale * float(max(1, experience)) ** self.exponent
+        return square_cb(scores.value, rate)

@@ -1,0 +1,1 @@
+"""What removes actions before anything is chosen; nothing here can add one."""

@@ -1,0 +1,167 @@
+"""The replay codec gives back exactly what was put in, and refuses everything else by name."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_core.types import ActionSet, Transition
+from service.replay.codec import CodecError, decode_transition, encode_transition
+from tests.support.transitions import a_transition, transitions
+
+_NAN = float("nan")
+
+
+def _plain(value: Any) -> Any:
+    """A value that compares by content, arrays bit by bit."""
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.dtype.str, value.tobytes())
+    if isinstance(value, ActionSet):
+        return (value.ids, _plain(value.features))
+    return value
+
+
+def _content(transition: Transition) -> list[Any]:
+    return [_plain(getattr(transition, field.name)) for field in fields(Transition)]
+
+
+def _with_valid_checksum(data: bytes) -> bytes:
+    """`data` as somebody would write it who computes the checksum of nonsense correctly."""
+    return data[:1] + struct.pack("<I", zlib.crc32(data[5:])) + data[5:]
+
+
+@given(transition=transitions(), schema=st.text(max_size=12))
+def test_what_is_decoded_is_what_was_encoded_bit_by_bit(
+    transition: Transition, schema: str
+) -> None:
+    data = encode_transition(transition, schema)
+
+    stored = decode_transition(data)
+
+    assert _content(stored.transition) == _content(transition)
+    assert stored.feature_schema == schema
+
+
+@given(transition=transitions())
+def test_the_same_transition_is_always_the_same_bytes(transition: Transition) -> None:
+    once = encode_transition(transition, "f:1")
+
+    again = encode_transition(decode_transition(once).transition, "f:1")
+
+    assert again == once
+
+
+def test_every_truncation_is_refused() -> None:
+    data = encode_transition(a_transition(), "f:1")
+
+    for size in range(len(data)):
+        with pytest.raises(CodecError) as refusal:
+            decode_transition(data[:size])
+        assert refusal.value.reason == "corrupt"
+
+
+def test_every_single_flipped_bit_is_refused() -> None:
+    data = encode_transition(a_transition(), "f:1")
+
+    for at in range(len(data) * 8):
+        damaged = bytearray(data)
+        damaged[at // 8] ^= 1 << at % 8
+        with pytest.raises(CodecError):
+            decode_transition(bytes(damaged))
+
+
+@given(garbage=st.binary(max_size=200))
+def test_garbage_is_refused(garbage: bytes) -> None:
+    with pytest.raises(CodecError):
+        decode_transition(garbage)
+
+
+@given(garbage=st.binary(min_size=4, max_size=200))
+def test_garbage_with_the_right_format_and_checksum_is_refused(garbage: bytes) -> None:
+    data = _with_valid_checksum(b"\x01\0\0\0\0" + garbage)
+
+    with pytest.raises(CodecError):
+        decode_transition(data)
+
+
+@given(transition=transitions(), at=st.integers(5, 400), byte=st.integers(0, 255))
+def test_damage_under_a_right_checksum_is_refused_or_still_a_whole_transition(
+    transition: Transition, at: int, byte: int
+) -> None:
+    damaged = bytearray(encode_transition(transition, "f:1"))
+    damaged[min(at, len(damaged) - 1)] = byte
+
+    try:
+        stored = decode_transition(_with_valid_checksum(bytes(damaged))).transition
+    except CodecError:
+        return
+
+    assert stored.action < len(stored.actions)
+    assert stored.actions.features.shape[0] == len(stored.actions)
+    assert 0 < stored.propensity <= 1
+    assert np.isfinite(stored.reward)
+    assert np.isfinite(stored.state).all()
+
+
+def test_another_format_is_named_as_such() -> None:
+    data = b"\x02" + encode_transition(a_transition(), "f:1")[1:]
+
+    with pytest.raises(CodecError) as refusal:
+        decode_transition(data)
+
+    assert refusal.value.reason == "format"
+
+
+def test_appended_bytes_are_refused() -> None:
+    data = _with_valid_checksum(encode_transition(a_transition(), "f:1") + b"\0\0\0\0")
+
+    with pytest.raises(CodecError, match="not as long"):
+        decode_transition(data)
+
+
+@pytest.mark.parametrize("number", [_NAN, float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", ["reward", "cost", "state", "actions", "next_state"])
+def test_numbers_that_are_not_finite_are_refused_wherever_they_stand(
+    place: str, number: float
+) -> None:
+    vector = np.array([0.0, number], np.float32)
+    table = ActionSet(("a", "b"), np.array([[0.0], [number]], np.float32))
+    value = {"actions": table, "reward": number, "cost": number}.get(place, vector)
+    data = encode_transition(a_transition(**{place: value}), "f:1")
+
+    with pytest.raises(CodecError) as refusal:
+        decode_transition(data)
+
+    assert refusal.value.reason == "non_finite"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"propensity": 0.0}, "corrupt"),
+        ({"propensity": -0.5}, "corrupt"),
+        ({"propensity": 1.5}, "corrupt"),
+        ({"propensity": _NAN}, "non_finite"),
+        ({"action": 3}, "corrupt"),
+        ({"action": -1}, "corrupt"),
+        ({"model_version": -1}, "corrupt"),
+        ({"actions": ActionSet(("a", "a"), np.zeros((2, 1), np.float32))}, "corrupt"),
+        ({"actions": ActionSet(("a", "b"), np.zeros((3, 1), np.float32))}, "corrupt"),
+    ],
+)
+def test_a_transition_that_contradicts_itself_is_refused(
+    changes: dict[str, Any], reason: str
+) -> None:
+    data = encode_transition(a_transition(**changes), "f:1")
+
+    with pytest.raises(CodecError) as refusal:
+        decode_transition(data)
+
+    assert refusal.value.reason == reason
