@@ -89,13 +89,15 @@ class AgentConfig(ModuleConfig):
         return self.action_representation.build(self.actions.dim)
 
 
-def parse_agent_config(data: Mapping[str, Any]) -> AgentConfig:
+def parse_agent_config(data: object) -> AgentConfig:
     """An agent's configuration from plain data.
 
     Raises:
         ConfigError: with every malformed field, and every conflict among the fields that are well
             formed, at once.
     """
+    if not isinstance(data, Mapping):
+        raise ConfigError([ConfigProblem("", "is not a mapping", "use names and values")])
     try:
         return AgentConfig.model_validate(dict(data))
     except ValidationError as error:
@@ -112,10 +114,9 @@ def _well_formed(data: Mapping[str, Any]) -> dict[str, Any]:
             if not field.is_required():
                 parts[name] = field.get_default()
             continue
+        slot: Any = Annotated[field.annotation, field]
         try:
-            parts[name] = TypeAdapter(Annotated[field.annotation, field]).validate_python(
-                data[name]
-            )
+            parts[name] = TypeAdapter(slot).validate_python(data[name])
         except ValidationError:
             continue
     return parts

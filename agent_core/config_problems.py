@@ -50,7 +50,8 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[ConfigPr
             texts = f"{known.problem} and {problem.problem}", f"{known.fix} or {problem.fix}"
             problem = ConfigProblem(problem.path, *texts)
         found[problem.path] = problem
-    return list(found.values())
+    # A list whose items are all malformed is also called too short; that would only puzzle.
+    return [p for p in found.values() if not any(path.startswith(f"{p.path}.") for path in found)]
 
 
 def _translated(details: ErrorDetails, model: type[BaseModel]) -> ConfigProblem:
@@ -61,8 +62,8 @@ def _translated(details: ErrorDetails, model: type[BaseModel]) -> ConfigProblem:
         path = _joined(path, details["loc"][-1])
         return _unknown_field(path, str(details["loc"][-1]), owner)
     if kind == "union_tag_not_found":
-        tag, known = context["discriminator"].strip("'"), ", ".join(_tags(annotation))
-        return ConfigProblem(_joined(path, tag), "is missing", f"add one of: {known}")
+        tag, known = context["discriminator"].strip("'"), list(_tags(annotation))
+        return ConfigProblem(_joined(path, tag), "is missing", f"add one of: {', '.join(known)}")
     if kind == "union_tag_invalid":
         tag, known = context["discriminator"].strip("'"), list(_tags(annotation))
         hint = near_miss(context["tag"], known) or f"use one of: {', '.join(known)}"
@@ -99,7 +100,7 @@ def _step(annotation: Any, part: int | str) -> tuple[bool, Any]:
     """Whether `part` is in the file below `annotation`, and the type that is expected there."""
     options = list(_options(annotation))
     models = [option for option in options if _is_model(option)]
-    if len(models) > 1 and (tagged := [m for m in models if part in _tags(m)]):
+    if len(models) > 1 and (tagged := [m for m in models if part in tuple(_tags(m))]):
         return False, tagged[0]
     for owner in models:
         if part in owner.model_fields:

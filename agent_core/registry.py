@@ -20,7 +20,6 @@ from agent_core.exploration.thompson import ThompsonConfig
 from agent_core.exploration.ucb import UcbConfig
 from agent_core.features.named import NamedFeaturesConfig
 from agent_core.features.plain import NoFeaturesConfig, VectorFeaturesConfig
-from agent_core.interfaces import ModuleConfig
 from agent_core.policy_learners.bandits.linear import LinearConfig
 from agent_core.policy_learners.bandits.neural_linear import NeuralLinearConfig
 from agent_core.policy_learners.value_based.dqn import DqnConfig
@@ -30,12 +29,7 @@ from agent_core.safety.none import NoSafetyConfig
 
 _BY_KIND = Field(discriminator="kind")
 
-AnyLearner: TypeAlias = Annotated[
-    LinearConfig  #
-    | NeuralLinearConfig
-    | DqnConfig,
-    _BY_KIND,
-]
+AnyLearner: TypeAlias = Annotated[LinearConfig | NeuralLinearConfig | DqnConfig, _BY_KIND]
 AnyExploration: TypeAlias = Annotated[
     NoExplorationConfig
     | EpsilonGreedyConfig
@@ -53,7 +47,7 @@ AnyFeatures: TypeAlias = Annotated[
 ]
 
 
-def members(union: Any) -> tuple[type[ModuleConfig], ...]:
+def members(union: Any) -> tuple[type[Any], ...]:
     """The config classes of one of the unions above, in order."""
     if get_origin(union) is Annotated:
         return get_args(get_args(union)[0])

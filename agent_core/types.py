@@ -141,3 +141,7 @@ class TransitionBatch:
     def chosen_rows(self) -> torch.Tensor:
         """`[B]` int64: the row of `actions.features` that was taken."""
         return self.actions.offsets[:-1] + self.action
+
+    def chosen_features(self) -> torch.Tensor:
+        """`[B, D]`: the features of the actions that were taken."""
+        return self.actions.features.index_select(0, self.chosen_rows())

@@ -69,7 +69,7 @@ class FieldError(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of every error answer (RFC 9457)."""
 
     type: str
@@ -79,7 +79,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     instance: str = ""
     errors: tuple[FieldError, ...] = ()
-    retryable: bool = False
+    retryable: bool
     request_id: str = ""
 
 

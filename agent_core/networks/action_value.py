@@ -26,10 +26,18 @@ class JointFeatures(nn.Module):
 
     def forward(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
         """`[N, H]`: the last hidden layer of every action in its state, for `state` `[B, S]`."""
-        layer: torch.Tensor = self.action_in(actions.features)
+        first: torch.Tensor = self.action_in(actions.features)
         if self.state_in is not None:
-            layer = layer + self.state_in(state).index_select(0, actions.segments())
-        layer = layer.relu()
+            first = first + self.state_in(state).index_select(0, actions.segments())
+        return self._above(first)
+
+    def pairs(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """`[B, H]`: the last hidden layer of one action `[B, D]` for each `state` `[B, S]`."""
+        first: torch.Tensor = self.action_in(action)
+        return self._above(first if self.state_in is None else first + self.state_in(state))
+
+    def _above(self, first: torch.Tensor) -> torch.Tensor:
+        layer = first.relu()
         for linear in self.between:
             layer = linear(layer).relu()
         return layer
@@ -46,6 +54,11 @@ class ActionValueNetwork(nn.Module):
     def forward(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
         """`[N]`: Q of every action in its state, for `state` `[B, S]`."""
         value: torch.Tensor = self.out(self.features(state, actions)).squeeze(-1)
+        return value
+
+    def pairs(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """`[B]`: Q of one action `[B, D]` for each `state` `[B, S]`."""
+        value: torch.Tensor = self.out(self.features.pairs(state, action)).squeeze(-1)
         return value
 
 

@@ -87,7 +87,8 @@ async def replay(
     else:
         choice = logic.choose(served, request, decision_id, state, available)
     again = logic.answer(served, request, decision_id, available, choice, record.deadline_ms)
-    return Replayed(decision_id, logged.model_version, differences(logged, again))
+    sent = decode_response(msgspec.json.encode(again))
+    return Replayed(decision_id, logged.model_version, differences(logged, sent))
 
 
 async def _find(

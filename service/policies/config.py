@@ -99,7 +99,8 @@ def parse_policy(data: Mapping[str, Any]) -> PolicyConfig:
         ConfigError: with every problem of every section at once.
     """
     problems: list[ConfigProblem] = []
-    agent = AgentConfig.model_construct()
+    nothing: dict[str, Any] = {}
+    agent = AgentConfig.model_construct(None, **nothing)
     try:
         agent = parse_agent_config(data.get("agent", {}))
     except ConfigError as error:

@@ -13,7 +13,6 @@ import numpy as np
 
 from agent_core.config import AgentConfig
 from agent_core.errors import FeatureError
-from agent_core.features.featurizer import Featurizer
 from agent_core.types import ActionSet, Floats
 from service.decisions.schemas import ActionItem, Actions, ActionTable, Observation
 from service.errors import InvalidError
@@ -30,9 +29,9 @@ class Encoding:
     def __init__(self, config: AgentConfig, document: CatalogDocument) -> None:
         self.max_actions = config.max_actions
         self.catalog_revision = document.revision
-        self._observation = Featurizer(config.observation)
-        self._action = Featurizer(config.actions)
-        self._representation = config.action_representation.build(self._action.dim)
+        self._observation = config.observation_featurizer()
+        self._action = config.action_featurizer()
+        self._representation = config.representation()
         self.catalog = self._encode_catalog(document)
         self._rows: Mapping[str, int] = {
             action_id: row for row, action_id in enumerate(self.catalog.ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -100,6 +101,7 @@ async def test_a_stored_decision_says_that_it_is_a_replay(sdk: Sdk) -> None:
         (np.array([0.5, 0.25], dtype=np.float32), {"vector": [0.5, 0.25]}),
         ({"user": {"age": 31}}, {"features": {"user": {"age": 31}}}),
         ({"vector": [1.0]}, {"features": {"vector": [1.0]}}),
+        (MappingProxyType({"n": np.float32(0.5)}), {"features": {"n": 0.5}}),
     ],
 )
 async def test_an_observation_is_a_vector_or_named_features(

@@ -22,7 +22,6 @@ from agent_core.interfaces import (
     Scorer,
     TrainingState,
 )
-from agent_core.policy_learners.pairs import chosen_pairs
 from agent_core.types import (
     ActionScores,
     Floats,
@@ -69,10 +68,8 @@ class LinearPolicy(Policy):
         self.register_buffer("mean", torch.zeros(dim, dtype=torch.float64))
         self.register_buffer("factor", bayes.prior_factor(dim, ridge))
 
-    def features(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
-        """`[N, d]` float64 joint features for `state` `[B, S]`."""
-        state = state.double().index_select(0, actions.segments())
-        action = actions.features.double()
+    def features(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """`[N, d]` float64 joint features of `state` `[N, S]` and `action` `[N, D]`, row by row."""
         one = torch.ones(len(action), 1, dtype=torch.float64, device=action.device)
         if not self.interactions:
             return torch.cat([one, state, action], dim=1)
@@ -80,7 +77,8 @@ class LinearPolicy(Policy):
         return (left.unsqueeze(2) * right.unsqueeze(1)).flatten(1)
 
     def values(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
-        return (self.features(state, actions) @ self.mean).float()
+        repeated = state.index_select(0, actions.segments())
+        return (self.features(repeated, actions.features) @ self.mean).float()
 
     def scorer(self) -> Scorer:
         mean = self.mean.cpu().numpy().astype(np.float32)
@@ -102,7 +100,7 @@ class LinearLearner:
 
     def observe(self, new: TransitionBatch) -> None:
         policy = self._linear
-        features = policy.features(new.state, chosen_pairs(new))
+        features = policy.features(new.state, new.chosen_features())
         for x, reward in zip(features, new.reward.double(), strict=True):
             bayes.condition_(policy.mean, policy.factor, x, reward, self._forgetting)
 

@@ -27,7 +27,6 @@ from agent_core.interfaces import (
 )
 from agent_core.networks.action_value import ActionValueNetwork, JointFeatures, NumpyFeatures
 from agent_core.policy_learners.gradient import GradientStep
-from agent_core.policy_learners.pairs import chosen_pairs
 from agent_core.types import ActionScores, Floats, ProblemSpec, RaggedActions, TransitionBatch
 
 
@@ -75,13 +74,12 @@ class NeuralLinearPolicy(Policy):
         self.register_buffer("mean", torch.zeros(hidden[-1] + 1, dtype=torch.float64))
         self.register_buffer("factor", bayes.prior_factor(hidden[-1] + 1, ridge))
 
-    def features(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
-        """`[N, H + 1]` float64: the last hidden layer and the constant 1, for `state` `[B, S]`."""
-        hidden = self.body(state, actions).double()
-        return torch.nn.functional.pad(hidden, (0, 1), value=1.0)
+    def chosen_features(self, batch: TransitionBatch) -> torch.Tensor:
+        """`[B, H + 1]` float64: the last hidden layer and the constant 1 of the chosen actions."""
+        return _with_constant(self.body.pairs(batch.state, batch.chosen_features()))
 
     def values(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
-        return (self.features(state, actions) @ self.mean).float()
+        return (_with_constant(self.body(state, actions)) @ self.mean).float()
 
     def scorer(self) -> Scorer:
         return _NeuralLinearScorer(self)
@@ -111,12 +109,12 @@ class NeuralLinearLearner:
 
     def observe(self, new: TransitionBatch) -> None:
         served = self._served
-        features = served.features(new.state, chosen_pairs(new))
+        features = served.chosen_features(new)
         for x, reward in zip(features, new.reward.double(), strict=True):
             bayes.condition_(served.mean, served.factor, x, reward)
 
     def update(self, batch: TransitionBatch) -> dict[str, float]:
-        predicted = self._network(batch.state, chosen_pairs(batch))
+        predicted = self._network.pairs(batch.state, batch.chosen_features())
         return self._step.descend(torch.nn.functional.mse_loss(predicted, batch.reward))
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
@@ -128,7 +126,7 @@ class NeuralLinearLearner:
         )
         moment = torch.zeros_like(served.mean)
         for batch in everything:
-            features = served.features(batch.state, chosen_pairs(batch))
+            features = served.chosen_features(batch)
             precision, moment = bayes.accumulate(precision, moment, features, batch.reward.double())
         mean, factor = bayes.ridge_solution(precision, moment)
         served.mean.copy_(mean)
@@ -157,3 +155,7 @@ class _NeuralLinearScorer:
     def score(self, state: Floats, prepared: Floats) -> ActionScores:
         table = self._hidden.features(state, prepared).dot(self._head).astype(np.float64)
         return ActionScores(value=table[:, 0], spread=table[:, 1:])
+
+
+def _with_constant(hidden: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.pad(hidden.double(), (0, 1), value=1.0)

@@ -114,7 +114,8 @@ def header_text(value: str) -> str:
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """Compact JSON. Arrays and array scalars (anything with `tolist`) are written as numbers.
+    """Compact JSON. Arrays and array scalars (anything with `tolist`) are written as numbers, and every
+    mapping as an object.
 
     Raises:
         InputError: a value is NaN, infinite, or has no JSON form; the message points at it.
@@ -128,6 +129,8 @@ def encode(body: Mapping[str, Any]) -> bytes:
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -141,7 +144,7 @@ def _why_not_json(value: Any, pointer: str = "") -> str | None:
         return f"{pointer[:80]}... is nested deeper than {DEEPEST_LEVEL} levels"
     if hasattr(value, "tolist"):
         value = value.tolist()
-    if isinstance(value, Mapping) and isinstance(value, dict):
+    if isinstance(value, Mapping):
         return _first(value.items(), pointer)
     if isinstance(value, (list, tuple)):
         return _first(enumerate(value), pointer)

@@ -1,0 +1,152 @@
+"""The composed agent that a server holds: one policy at one version, ready to decide."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from agent_core.config import AgentConfig
+from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
+from agent_core.functional.choice import LARGEST_SCORE, greedy, sample, uniform_from, with_floor
+from agent_core.interfaces import Policy, SafetyModule
+from agent_core.safety.none import NoSafetyConfig
+from agent_core.types import ActionScores, ActionSet, Decision, Doubles, Floats, Mask
+
+_Positions: TypeAlias = npt.NDArray[np.intp]
+
+
+class Agent:
+    """Decides, and keeps nothing of it: the same inputs and seed give the same decision, bit for bit.
+
+        agent = Agent(config, policy, experience=learner.experience)
+        prepared = agent.prepare(actions)                     # once for a catalog, else per decision
+        decision = agent.act(state, actions, prepared, seed=seed_of(decision_id, policy_name))
+
+    `experience`: transitions that the policy has learned from; drives the schedules of exploration.
+    """
+
+    def __init__(self, config: AgentConfig, policy: Policy, *, experience: int) -> None:
+        self.config = config
+        self.experience = experience
+        self.observation = config.observation_featurizer()
+        self.actions = config.action_featurizer()
+        self.representation = config.representation()
+        self._scorer = policy.scorer()
+        self._exploration = config.exploration.build()
+        is_restricted = not isinstance(config.safety, NoSafetyConfig)
+        self._safety: SafetyModule | None = config.safety.build() if is_restricted else None
+        self._floor = config.min_propensity
+
+    def prepare(self, actions: ActionSet) -> Floats:
+        """`[A, H]`: the part of the scores that depends on the actions alone; may be cached."""
+        return self._scorer.prepare(actions.features)
+
+    def act(
+        self,
+        state: Floats,
+        actions: ActionSet,
+        prepared: Floats,
+        *,
+        seed: int,
+        excluded: Mask | None = None,
+        explore: bool = True,
+    ) -> Decision:
+        """Chooses one of the A actions that are neither `excluded` nor unsafe.
+
+        `state`: `[S]`. `prepared`: `prepare(actions)`, or its rows from a catalog. `seed`: 64 bits,
+        the only source of chance. `excluded`: `[A]` bool. `explore`: False plays the best action,
+        without exploration and without the floor. In the result, removed actions have probability 0
+        and the value NaN: they are not scored.
+
+        Raises:
+            EmptyActionSetError: no action is left.
+            NonFiniteScoresError: a score is NaN, infinite or beyond 1e150.
+        """
+        kept = self._kept(state, actions, excluded)
+        value, probabilities = self._distribution(state, prepared, kept, seed, explore)
+        index = sample(probabilities, uniform_from(seed))
+        is_greedy = bool(value[index] == value[value.argmax()])
+        propensity = float(probabilities[index])
+        if kept is not None:
+            index = int(kept[index])
+            probabilities = _scattered(probabilities, kept, len(actions), 0.0)
+            value = _scattered(value, kept, len(actions), np.nan)
+        return Decision(index, propensity, probabilities, value, is_greedy)
+
+    def probabilities(
+        self,
+        state: Floats,
+        actions: ActionSet,
+        prepared: Floats,
+        *,
+        seed: int,
+        excluded: Mask | None = None,
+        explore: bool = True,
+    ) -> Doubles:
+        """`[A]`: the distribution that `act` would draw from, given the same arguments.
+
+        Raises:
+            EmptyActionSetError, NonFiniteScoresError: as `act`.
+        """
+        kept = self._kept(state, actions, excluded)
+        _, probabilities = self._distribution(state, prepared, kept, seed, explore)
+        return probabilities if kept is None else _scattered(probabilities, kept, len(actions), 0.0)
+
+    def _kept(self, state: Floats, actions: ActionSet, excluded: Mask | None) -> _Positions | None:
+        """The actions that may be taken; None when that is all of them."""
+        allowed = None if excluded is None else ~excluded
+        if self._safety is not None:
+            safe = self._safety.allowed(state, actions)
+            allowed = safe if allowed is None else allowed & safe
+        kept = None if allowed is None or allowed.all() else np.flatnonzero(allowed)
+        if len(actions if kept is None else kept) == 0:
+            raise EmptyActionSetError(
+                f"none of {len(actions)} actions is left after exclusion and safety; allow at least one"
+            )
+        return kept
+
+    def _distribution(
+        self, state: Floats, prepared: Floats, kept: _Positions | None, seed: int, explore: bool
+    ) -> tuple[Doubles, Doubles]:
+        """Values and probabilities of the kept actions alone."""
+        scores = self._scorer.score(state, prepared if kept is None else prepared.take(kept, 0))
+        _refuse_unusable(scores)
+        if not explore:
+            return scores.value, greedy(scores.value)
+        probabilities = self._exploration.probabilities(
+            scores, experience=self.experience, seed=seed
+        )
+        return scores.value, with_floor(probabilities, self._floor)
+
+
+def seed_of(decision_id: str, salt: str) -> int:
+    """The 64-bit seed of a decision: the same in every process, and another for another `salt`.
+
+    `salt`: up to 64 bytes of UTF-8, such as the policy's name.
+    """
+    data, key = decision_id.encode("utf-8", "surrogatepass"), salt.encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=key).digest(), "little")
+
+
+def _refuse_unusable(scores: ActionScores) -> None:
+    spread = scores.spread
+    if _are_usable(scores.value) and (spread is None or _are_usable(spread.reshape(-1))):
+        return
+    detail = f"scores of {len(scores.value)} actions are not all finite; serve another version"
+    raise NonFiniteScoresError(detail)
+
+
+def _are_usable(numbers: Doubles) -> bool:
+    # Extremes by position raise no floating-point flag, and stop at the first NaN.
+    largest, smallest = numbers[numbers.argmax()], numbers[numbers.argmin()]
+    return bool(largest <= LARGEST_SCORE and smallest >= -LARGEST_SCORE)
+
+
+def _scattered(numbers: Doubles, kept: _Positions, size: int, rest: float) -> Doubles:
+    """`[size]`: `numbers` at the positions `kept`, `rest` elsewhere."""
+    out = np.full(size, rest)
+    out[kept] = numbers
+    return out

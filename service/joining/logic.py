@@ -1,0 +1,359 @@
+"""From a stored decision to what becomes of it. No Redis, no clock.
+
+    stored decision -> read_taken -> settle -> Parked, Closed or Settled
+    Settled in an episode -> follow -> Parked, Closed, or what comes after the step
+    Settled and what comes after -> transition_of
+
+Every decision ends with exactly one outcome:
+
+    rewarded, defaulted     learned from
+    not_activated           never shown, so no default reward either
+    not_learned             recorded only: mode logging_only, or a shadow that the policy does not use
+    quarantined             made by a version that must not be learned from
+    no_successor            a step of an episode that went on unseen
+    unreadable              the record, or the catalog that its ids refer to, cannot be read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+import numpy as np
+
+from agent_core.interfaces import SafetyModule
+from agent_core.types import ActionSet, Floats, Transition
+from service.decisions.records import DecisionRecord, act_request
+from service.decisions.repository import EpisodePlace
+from service.decisions.schemas import Actions, ChosenAction, Observation
+from service.feedback.ledger import Ledger, aggregate, total_cost
+from service.feedback.schemas import EpisodeEnd
+from service.policies.config import PolicyConfig
+from service.policies.encoding import Encoding
+from service.shadow.schemas import Shadow, ShadowRequest
+
+Outcome = Literal[
+    "rewarded",
+    "defaulted",
+    "not_activated",
+    "not_learned",
+    "quarantined",
+    "no_successor",
+    "unreadable",
+]
+UNKNOWN_PROPENSITY: Final = 0.0
+
+
+class JoinedEvent(msgspec.Struct, frozen=True, array_like=True):
+    """What the log keeps of a closed decision. `reward` is None where none was computed."""
+
+    outcome: Outcome
+    reward: float | None
+    cost: float
+    model_version: int
+
+
+# -- what was done ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One action that was taken, whoever chose it.
+
+    `propensity`: 0 when another system did not say it. `model_version`: 0 when it was not ours.
+    `may_teach`: whether its mode allows learning.
+    """
+
+    kind: Literal["decision", "shadow"]
+    observation: Observation
+    actions: Actions
+    excluded: Sequence[str]
+    action_id: str
+    propensity: float
+    model_version: int
+    config_hash: str
+    feature_schema: str
+    catalog: int
+    place: EpisodePlace | None
+    may_teach: bool
+
+
+class _Answer(msgspec.Struct, frozen=True, gc=False):
+    """The part of an ActResponse that joining needs; skipping the ranking halves the time."""
+
+    model_version: str
+    config_hash: str
+    feature_schema: str
+    action: ChosenAction
+    propensity: float
+
+
+class _ShadowAnswer(msgspec.Struct, frozen=True, gc=False):
+    """The part of a ShadowResponse that joining needs."""
+
+    config_hash: str
+    feature_schema: str
+    shadow: Shadow
+
+
+_answer = msgspec.json.Decoder(_Answer).decode
+_shadow_answer = msgspec.json.Decoder(_ShadowAnswer).decode
+_SHADOW_REQUEST: Final = {
+    "json": msgspec.json.Decoder(ShadowRequest).decode,
+    "msgpack": msgspec.msgpack.Decoder(ShadowRequest).decode,
+}
+
+
+def read_taken(record: DecisionRecord) -> Taken:
+    """What a record says.
+
+    Raises:
+        msgspec.MsgspecError: the request or the response inside it cannot be read.
+        ValueError: its version has no number.
+    """
+    return _read_shadow(record) if record.kind == "shadow" else _read_decision(record)
+
+
+def _read_decision(record: DecisionRecord) -> Taken:
+    request = act_request(record)
+    answer = _answer(record.response)
+    step = request.episode
+    return Taken(
+        kind="decision",
+        observation=request.observation,
+        actions=request.actions,
+        excluded=request.excluded_actions,
+        action_id=answer.action.id,
+        propensity=answer.propensity,
+        model_version=int(answer.model_version.rpartition("@")[2]),
+        config_hash=answer.config_hash,
+        feature_schema=answer.feature_schema,
+        catalog=record.catalog,
+        place=EpisodePlace(step.episode_id, step.step) if step else None,
+        may_teach=request.mode != "logging_only",
+    )
+
+
+def _read_shadow(record: DecisionRecord) -> Taken:
+    request = _SHADOW_REQUEST[record.media](record.request)
+    answer = _shadow_answer(record.response)
+    return Taken(
+        kind="shadow",
+        observation=request.observation,
+        actions=request.actions,
+        excluded=request.excluded_actions,
+        action_id=request.action_id,
+        propensity=request.propensity or UNKNOWN_PROPENSITY,
+        model_version=0,
+        config_hash=answer.config_hash,
+        feature_schema=answer.feature_schema,
+        catalog=record.catalog,
+        place=None,
+        may_teach=True,
+    )
+
+
+# -- whether its time has come ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Look again at `until_ms`, or when `next_step` of its episode is recorded."""
+
+    until_ms: int
+    next_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The end, without a transition."""
+
+    outcome: Outcome
+    reward: float | None = None
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Its reward is known, and it is learned from."""
+
+    outcome: Outcome
+    reward: float
+    cost: float
+
+
+def settle(
+    taken: Taken,
+    ledger: Ledger,
+    config: PolicyConfig,
+    *,
+    is_activated: bool,
+    deadline_ms: int,
+    quarantined: frozenset[int],
+    now_ms: int,
+) -> Parked | Closed | Settled:
+    """The reward of a decision whose window has closed: by the deadline, or by a final reward.
+
+    Only the server's clock decides (`deadline_ms`, `now_ms`); the times that clients send do not.
+    """
+    is_over = now_ms >= deadline_ms
+    if not (is_over or (ledger.is_final and is_activated)):
+        return Parked(deadline_ms)
+    if not is_activated:
+        return Closed("not_activated")
+    reward, cost = reward_of(ledger, config), total_cost(ledger.rewards)
+    if not _teaches(taken, config):
+        return Closed("not_learned", reward, cost)
+    if taken.model_version in quarantined:
+        return Closed("quarantined", reward, cost)
+    return Settled("rewarded" if ledger.rewards else "defaulted", reward, cost)
+
+
+def reward_of(ledger: Ledger, config: PolicyConfig) -> float:
+    """One number from the rewards that count, or the policy's default if there is none."""
+    if not ledger.rewards:
+        return config.reward.default
+    return aggregate(config.reward.aggregation, [reward.value for reward in ledger.rewards])
+
+
+def _teaches(taken: Taken, config: PolicyConfig) -> bool:
+    """A shadow whose propensity nobody told is never learned from: a made-up one would be a lie."""
+    if taken.kind == "shadow":
+        return config.learning.from_shadow and taken.propensity > 0
+    return taken.may_teach
+
+
+# -- what came after ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeFacts:
+    """What Redis knows about the episode of one step. `last`: its highest step, None if it is gone."""
+
+    next_id: str | None
+    last: int | None
+    sealed: str | None
+    end: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class NextDecision:
+    """The step was followed by this decision."""
+
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """Nothing follows: the value of the future is 0."""
+
+
+_END: Final = msgspec.msgpack.Decoder(EpisodeEnd).decode
+
+
+def follow(
+    step: int, facts: EpisodeFacts, *, idle_ms: int, now_ms: int
+) -> Parked | Closed | NextDecision | EpisodeEnd | Terminated:
+    """What follows `step` of an episode.
+
+    Raises:
+        msgspec.MsgspecError: the stored end of the episode cannot be read.
+    """
+    if facts.next_id is not None:
+        return NextDecision(facts.next_id)
+    if facts.last is not None and facts.sealed is None:
+        return Parked(now_ms + idle_ms, step + 1)
+    if facts.last == step and facts.sealed == "terminated":
+        return Terminated()
+    if facts.last == step and facts.sealed == "truncated" and facts.end:
+        return _END(facts.end)
+    return Closed("no_successor")
+
+
+# -- the transition -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """How the decisions of one configuration and catalog revision become vectors."""
+
+    feature_schema: str
+    encoding: Encoding
+    safety: SafetyModule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Successor:
+    """What follows a step, encoded; both None after a terminated one."""
+
+    state: Floats | None = None
+    actions: ActionSet | None = None
+    is_truncated: bool = False
+
+
+NOTHING: Final = Successor()
+
+
+def next_step(taken: Taken, frame: Frame) -> Successor:
+    """The next decision as a successor: only actions that it could really have taken.
+
+    Raises:
+        ServiceError: it does not fit the policy's features.
+    """
+    state = frame.encoding.observation(taken.observation)
+    actions, _ = frame.encoding.actions(taken.actions)
+    return Successor(state, _eligible(state, actions, taken.excluded, frame.safety))
+
+
+def after_the_end(end: EpisodeEnd, frame: Frame) -> Successor | None:
+    """What was seen when the episode was cut off; None if that is too little to learn from.
+
+    Raises:
+        ServiceError: it does not fit the policy's features.
+    """
+    if end.next_observation is None or end.next_available_actions is None:
+        return None
+    state = frame.encoding.observation(end.next_observation)
+    actions, _ = frame.encoding.actions(end.next_available_actions)
+    return Successor(state, _eligible(state, actions, (), frame.safety), is_truncated=True)
+
+
+def _eligible(
+    state: Floats, actions: ActionSet, excluded: Sequence[str], safety: SafetyModule
+) -> ActionSet:
+    allowed = safety.allowed(state, actions)
+    if excluded:
+        banned = set(excluded)
+        allowed = allowed & np.fromiter((i not in banned for i in actions.ids), bool, len(actions))
+    if allowed.all():
+        return actions
+    rows = np.flatnonzero(allowed)
+    return ActionSet(tuple(actions.ids[row] for row in rows), actions.features[rows])
+
+
+def transition_of(
+    decision_id: str, taken: Taken, settled: Settled, frame: Frame, successor: Successor
+) -> Transition:
+    """The finished step, encoded as it was when it was decided.
+
+    Raises:
+        ServiceError: the observation or an action does not fit, or an id is not in the catalog.
+        ValueError: the action that was taken is not among the actions.
+    """
+    actions, _ = frame.encoding.actions(taken.actions)
+    return Transition(
+        decision_id=decision_id,
+        state=frame.encoding.observation(taken.observation),
+        actions=actions,
+        action=actions.ids.index(taken.action_id),
+        reward=settled.reward,
+        cost=settled.cost,
+        next_state=successor.state,
+        next_actions=successor.actions,
+        terminated=successor.state is None,
+        truncated=successor.is_truncated,
+        propensity=taken.propensity,
+        model_version=taken.model_version,
+    )
