@@ -24,7 +24,9 @@ class EpsilonGreedyConfig(ExplorationConfig):
     @model_validator(mode="after")
     def _decay_is_whole(self) -> Self:
         if (self.final_epsilon is None) != (self.decay_transitions is None):
-            raise ValueError("a decay needs both `final_epsilon` and `decay_transitions`")
+            raise ValueError(
+                "a decay needs both `final_epsilon` and `decay_transitions`; give both or neither"
+            )
         return self
 
     def build(self) -> EpsilonGreedy:

@@ -13,7 +13,7 @@ import torch
 
 def prior_factor(dim: int, ridge: float) -> torch.Tensor:
     """`[d, d]` factor of the prior N(0, I / ridge): before any data every direction is uncertain."""
-    return torch.eye(dim, dtype=torch.float64) / ridge**0.5
+    return torch.eye(dim, dtype=torch.float64).div(ridge**0.5)
 
 
 def condition_(

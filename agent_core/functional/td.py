@@ -1,4 +1,4 @@
-"""Temporal-difference targets and losses. Letters: B transitions."""
+"""Temporal-difference targets. Letters: B transitions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,3 @@ def one_step_target(
     """
     return reward + discount * bootstraps * next_value
 
-
-def huber(error: torch.Tensor, delta: float = 1.0) -> torch.Tensor:
-    """Elementwise error^2 / 2 up to |error| = `delta`, then delta * (|error| - delta / 2).
-
-    The gradient is bounded by `delta`, so one surprising reward cannot throw the network off.
-    """
-    size = error.abs()
-    quadratic = size.clamp(max=delta)
-    return 0.5 * quadratic.square() + delta * (size - quadratic)

@@ -48,7 +48,7 @@ class ActionSetStore:
         """The id of the set with these features `[A, D]`, with one more reference."""
         if not len(features):
             return self.empty
-        key = blake2b(np.ascontiguousarray(features), digest_size=16).digest()
+        key = _hash(features)
         set_id = self._ids.get(key)
         if set_id is None:
             set_id = self._add(key, features)
@@ -100,7 +100,7 @@ class ActionSetStore:
         start, length, references = row.tolist()
         if references == 0:
             return None
-        return blake2b(self._arena[start : start + length], digest_size=16).digest()
+        return _hash(self._arena[start : start + length])
 
     def _add(self, key: bytes, features: Floats) -> int:
         self._make_room(len(features))
@@ -140,3 +140,7 @@ class ActionSetStore:
 
 _START, _LENGTH, _REFERENCES = 0, 1, 2
 _FIRST_ROWS, _FIRST_SETS = 256, 64
+
+
+def _hash(features: Floats) -> bytes:
+    return blake2b(np.ascontiguousarray(features, np.float32).data, digest_size=16).digest()

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from agent_core.errors import AgentCoreError
-from service.archive.logic import find_decision
+from service.archive.parts import find_decision
 from service.decisions import logic
 from service.decisions.records import DecisionRecord, act_request, decode_record, decode_response
 from service.decisions.repository import read_record

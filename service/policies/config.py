@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from agent_core.config import AgentConfig, load_policy_data, parse_agent_config, problems_of
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent_core.config import AgentConfig, load_policy_data, parse_agent_config, problems_of
 from agent_core.errors import ConfigError, ConfigProblem
 
 PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -57,8 +57,9 @@ class LearningRule(_Section):
     auto_promote: bool = True
 
 
-class PolicyConfig(_Section):
-    """One policy.
+class PolicyRules(_Section):
+    """Everything of a policy but its agent; a class of its own so that a broken agent section does not
+    hide what is wrong with the others.
 
     `fallback`: what to answer when no agent can: the request's baseline action, a uniform draw, or the
     first action. `empty_action_set`: refuse with 422, or answer the baseline. `durability`: what
@@ -68,7 +69,6 @@ class PolicyConfig(_Section):
     """
 
     policy: PolicyName
-    agent: AgentConfig
     reward: RewardRule = RewardRule()
     episodes: EpisodeRule | None = None
     learning: LearningRule = LearningRule()
@@ -77,8 +77,14 @@ class PolicyConfig(_Section):
     durability: Durability = "stream"
     deadline_ms: float = Field(250.0, gt=0, le=60_000)
     retention_s: float = Field(86_400.0, gt=0)
-    log_limit: int = Field(1_000_000, gt=0)
+    log_limit: int = Field(20_000, gt=0)
     replay_limit: int = Field(200_000, gt=0)
+
+
+class PolicyConfig(PolicyRules):
+    """One policy: its rules and its agent."""
+
+    agent: AgentConfig
 
     @property
     def config_hash(self) -> str:
@@ -99,19 +105,21 @@ def parse_policy(data: Mapping[str, Any]) -> PolicyConfig:
         ConfigError: with every problem of every section at once.
     """
     problems: list[ConfigProblem] = []
-    nothing: dict[str, Any] = {}
-    agent = AgentConfig.model_construct(None, **nothing)
+    rules = {name: value for name, value in data.items() if name != "agent"}
+    try:
+        PolicyRules.model_validate(rules)
+    except ValidationError as error:
+        problems += problems_of(error, PolicyRules)
     try:
         agent = parse_agent_config(data.get("agent", {}))
     except ConfigError as error:
         problems += [ConfigProblem(f"agent.{p.path}", p.problem, p.fix) for p in error.problems]
-    try:
-        policy = PolicyConfig.model_validate({**data, "agent": agent})
-    except ValidationError as error:
-        raise ConfigError([*problems, *problems_of(error, PolicyConfig)]) from None
-    problems = problems or _conflicts(policy)
+        raise ConfigError(problems) from None
     if problems:
         raise ConfigError(problems)
+    policy = PolicyConfig.model_validate({**rules, "agent": agent})
+    if conflicts := _conflicts(policy):
+        raise ConfigError(conflicts)
     return policy
 
 

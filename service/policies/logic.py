@@ -122,14 +122,15 @@ async def _publish_first(
 
 def fresh_snapshot(config: PolicyConfig, version: int, made_at: str) -> PolicySnapshot:
     """The policy before it has learned anything; the same weights for the same file."""
-    with torch.random.fork_rng():
-        torch.manual_seed(config.agent.schedule.seed)
-        policy = config.agent.policy_learner.build_policy(config.agent.spec)
+    agent = config.agent
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(agent.schedule.seed)
+        policy = agent.policy_learner.build_policy(agent.spec)
     return PolicySnapshot.of(
         policy,
         policy_name=config.policy,
         model_version=version,
-        config=config.agent,
+        config=agent,
         created_at=made_at,
     )
 

@@ -48,14 +48,8 @@ def assemble(
         SnapshotError: the snapshot does not fit the policy or does not score finitely.
         FeatureError: an action of the catalog does not fit the declared features.
     """
-    if snapshot.feature_schema != config.agent.feature_schema:
-        raise SnapshotError(
-            "schema",
-            f"made for {snapshot.feature_schema}, the policy has {config.agent.feature_schema}",
-        )
-    agent = Agent(
-        config.agent, restore_policy(snapshot, config.agent), experience=snapshot.experience
-    )
+    model = restore_policy(snapshot, config.agent)
+    agent = Agent(config.agent, model, experience=snapshot.experience)
     encoding = Encoding(config.agent, document)
     prepared = agent.prepare(encoding.catalog)
     return Served(
@@ -93,6 +87,7 @@ class PolicyStore:
     confirm_timeout_s: float
     _slots: dict[str, _Slot] = field(default_factory=dict)
     swaps: int = 0
+    _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     # -- for requests -------------------------------------------------------------------------
 
@@ -141,8 +136,9 @@ class PolicyStore:
         Raises:
             RedisError: Redis does not answer; everything keeps serving as it is.
         """
-        for name in await self.repository.names():
-            await self._refresh_one(self._slots.setdefault(name, _Slot(PolicyKeys(name))))
+        async with self._refreshing:
+            for name in await self.repository.names():
+                await self._refresh_one(self._slots.setdefault(name, _Slot(PolicyKeys(name))))
 
     async def _refresh_one(self, slot: _Slot) -> None:
         meta = await self.repository.meta(slot.keys)

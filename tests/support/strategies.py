@@ -38,7 +38,8 @@ def probability_vectors(draw: st.DrawFn) -> Doubles:
     part = st.just(0.0) | st.floats(1e-30, 1.0)
     parts = np.array(draw(st.lists(part, min_size=1, max_size=20)))
     parts[draw(st.integers(0, len(parts) - 1))] += 1.0
-    return parts / parts.sum()
+    parts /= parts.sum()
+    return parts
 
 
 @st.composite

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt
 
 from agent_core.functional.flat_state import below, under
 from agent_core.functional.segments import segment_max
-from agent_core.functional.td import huber, one_step_target
+from agent_core.functional.td import one_step_target
 from agent_core.interfaces import (
     Capability,
     Policy,
@@ -39,12 +39,12 @@ class DqnConfig(PolicyLearnerConfig):
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"sequential", "replay"})
     kind: Literal["dqn"] = "dqn"
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
     discount: float = Field(default=0.99, ge=0, le=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_gradient_norm: float = Field(default=10.0, gt=0)
-    target_mix: float = Field(default=0.005, gt=0, le=1)
+    target_mix: float = Field(default=0.01, gt=0, le=1)
     target_period_updates: int = Field(default=1, ge=1)
 
     def build_policy(self, spec: ProblemSpec) -> DqnPolicy:
@@ -83,7 +83,8 @@ def dqn_loss(
     network: ActionValueNetwork, batch: TransitionBatch, target: torch.Tensor
 ) -> torch.Tensor:
     """Mean Huber loss of the values of the chosen actions against `target` `[B]`."""
-    return huber(target - network.pairs(batch.state, batch.chosen_features())).mean()
+    predicted = network.pairs(batch.state, batch.chosen_features())
+    return torch.nn.functional.huber_loss(predicted, target)
 
 
 class DqnLearner:
@@ -113,6 +114,8 @@ class DqnLearner:
     def update(self, batch: TransitionBatch) -> dict[str, float]:
         target = dqn_target(self._target, batch, self._config.discount)
         metrics = self._step.descend(dqn_loss(self._network, batch, target))
+        if "skipped_non_finite" in metrics:
+            return metrics
         self._updates += 1
         if self._updates % self._config.target_period_updates == 0:
             self._move_target()

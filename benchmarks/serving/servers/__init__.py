@@ -1,0 +1,1 @@
+"""The servers that Nacre is compared with, and Nacre without its log."""

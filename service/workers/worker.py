@@ -1,0 +1,98 @@
+"""The controller: joins feedback to decisions, archives the log, keeps Redis small.
+
+    one holds the lease; the others wait for it
+        join     every 20 ms, at once while there is a backlog
+        archive  every second, when enough waits
+        sweep    every second: policies, early rewards, idle episodes, the replay stream, memory
+
+The three run side by side, so that none waits for another; each lives through Redis going away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from service import metrics
+from service.archive.archiver import Archiver
+from service.archive.repository import ArchiveRepository
+from service.clock import now_ms
+from service.joining.frames import Frames
+from service.joining.joiner import Joiner, Watched
+from service.joining.repository import JoinRepository
+from service.policies.config import EpisodeRule
+from service.policies.repository import PolicyRepository
+from service.settings import Settings
+from service.workers.heartbeat import beat
+from service.workers.lease import Lease
+from service.workers.pause import pause
+from service.workers.repository import LeaseRepository, ServerRepository
+from service.workers.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+_BATCH: Final = 500
+_TICK_S: Final = 0.02
+_SWEEP_S: Final = 1.0
+_RETRY_S: Final = 0.2
+_ALARM: Final = 0.8
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Works, or stands by, until `stop` is set."""
+    client = Redis.from_url(settings.redis_url, socket_timeout=5.0, socket_connect_timeout=2.0)
+    async with client, asyncio.TaskGroup() as tasks:
+        tasks.create_task(beat(settings.heartbeat, stop))
+        lease = Lease(LeaseRepository(client), "worker", duration_s=settings.lease_s)
+        while await lease.wait(stop):
+            async with lease.kept():
+                await Worker(client, settings, lease, stop).work()
+
+
+class Worker:
+    """Everything that one holder of the lease does."""
+
+    def __init__(
+        self, client: Redis, settings: Settings, lease: Lease, stop: asyncio.Event
+    ) -> None:
+        policies = PolicyRepository(client)
+        self._lease = lease
+        self._stop = stop
+        self._watch = Watch(policies)
+        self._poll_s = settings.poll_s
+        self._joins = JoinRepository(client)
+        self._joiner = Joiner(self._joins, Frames(policies))
+        self._logs = ArchiveRepository(client)
+        self._archiver = Archiver(
+            self._logs,
+            settings.archive,
+            part_events=settings.archive_part_events,
+            every_s=settings.archive_every_s,
+        )
+        self._server = ServerRepository(client)
+        self._is_alarmed = False
+
+    async def work(self) -> None:
+        """Returns when the lease is lost or the process is to stop."""
+        async with asyncio.TaskGroup() as tasks:
+            for step in (self._join, self._archive, self._sweep):
+                tasks.create_task(self._repeat(step))
+
+    async def _repeat(self, step: Callable[[], Awaitable[float]]) -> None:
+        """Calls `step` again and again; it returns how many seconds to pause."""
+        is_failing = False
+        while self._lease.is_held and not self._stop.is_set():
+            try:
+                pause_s = await step()
+                is_failing = False
+            except (RedisError, OSError) as error:
+                if not is_failing:
+                    log.warning("worker_step_failed", step=step.__name__, error=str(error), action="retrying")
+                is_failing, pause_s = True, _RETRY_S
+            if pause_s:
+                await pause(self._stop, pause_s)

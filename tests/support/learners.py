@@ -1,0 +1,108 @@
+"""Small learners of every registered kind, made-up transitions for them, and what they became."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agent_core.interfaces import PolicyLearnerConfig, TrainingState
+from agent_core.registry import AnyLearner, members
+from agent_core.replay.fifo import FifoConfig
+from agent_core.snapshot import TrainingCheckpoint
+from agent_core.training.agent_learner import AgentLearner
+from agent_core.training.schedule import ScheduleConfig
+from agent_core.types import ActionSet, ProblemSpec, RaggedActions, Transition
+
+SPEC = ProblemSpec(state_dim=3, action_dim=2, max_actions=10)
+LEARNERS: tuple[type[Any], ...] = members(AnyLearner)
+
+
+def agent_learner(config: PolicyLearnerConfig, spec: ProblemSpec = SPEC) -> AgentLearner:
+    """A learner that updates after every transition but the first five, from a replay of 64."""
+    replay = FifoConfig(capacity=64) if "replay" in config.capabilities else None
+    schedule = ScheduleConfig(batch_size=16, updates_per_transition=1, warmup_transitions=5, seed=3)
+    return AgentLearner(config, replay, schedule, spec)
+
+
+def action_set(generator: np.random.Generator, size: int, dim: int = SPEC.action_dim) -> ActionSet:
+    """`size` actions with normal features."""
+    features = generator.standard_normal((size, dim)).astype(np.float32)
+    return ActionSet(tuple(map(str, range(size))), features)
+
+
+def made_up(count: int, seed: int = 0, spec: ProblemSpec = SPEC) -> list[Transition]:
+    """`count` transitions with 1 to 5 actions, some terminal, with normal numbers."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return [_made_up(generator, spec, str(number)) for number in range(count)]
+
+
+def _made_up(generator: np.random.Generator, spec: ProblemSpec, name: str) -> Transition:
+    actions = action_set(generator, int(generator.integers(1, 6)), spec.action_dim)
+    terminated = bool(generator.random() < 0.3)
+    return Transition(
+        decision_id=name,
+        state=generator.standard_normal(spec.state_dim).astype(np.float32),
+        actions=actions,
+        action=int(generator.integers(len(actions))),
+        reward=float(generator.standard_normal()),
+        cost=0.0,
+        next_state=generator.standard_normal(spec.state_dim).astype(np.float32),
+        next_actions=action_set(generator, int(generator.integers(1, 6)), spec.action_dim),
+        terminated=terminated,
+        truncated=False,
+        propensity=1.0,
+        model_version=1,
+    )
+
+
+def ragged(sets: Sequence[ActionSet]) -> RaggedActions:
+    """The sets one after the other."""
+    features = torch.from_numpy(np.concatenate([s.features for s in sets]))
+    return RaggedActions(features, torch.tensor(np.cumsum([0, *map(len, sets)])))
+
+
+def fingerprint(state: TrainingState) -> str:
+    """A hash of every name and every bit."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def checkpoint(state: TrainingState) -> TrainingCheckpoint:
+    """A checkpoint of `state`; the rest is made up."""
+    return TrainingCheckpoint(
+        policy="p",
+        config_hash="c:1",
+        feature_schema="fs:1",
+        position="1-0",
+        model_version=1,
+        created_at="2025-01-01T00:00:00Z",
+        state=state,
+    )
+
+
+def continued(directory: Path, kind: str, transitions: Sequence[Transition]) -> str:
+    """The fingerprint of the learner in the newest checkpoint below `directory`, after more of them."""
+    config = next(c for c in LEARNERS if c.model_fields["kind"].default == kind)()
+    learner = agent_learner(config)
+    newest = TrainingCheckpoint.load_latest(directory)
+    assert newest is not None
+    learner.load_training_state(newest.state)
+    learner.learn(transitions)
+    return fingerprint(learner.training_state())
+
+
+if __name__ == "__main__":
+    # A process of its own: continues every learner below the given folder, one line each.
+    torch.set_num_threads(1)
+    for folder in sorted(Path(sys.argv[1]).iterdir()):
+        sys.stdout.write(f"{folder.name} {continued(folder, folder.name, made_up(20, seed=9))}\n")
