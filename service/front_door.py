@@ -80,7 +80,7 @@ class FrontDoor:
         slow_s: float,
         in_flight: int = 20_000,
     ) -> None:
-        self._app = app
+        self.fastapi = app
         self._backend = backend
         self._max_body = max_body
         self._slow_s = slow_s
@@ -96,7 +96,7 @@ class FrontDoor:
             if backend is not None and route is not None:
                 await self._hot(backend, route, scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        await self.fastapi(scope, receive, send)
 
     async def _hot(
         self, backend: Backend, route: Route, scope: Any, receive: Receive, send: Send

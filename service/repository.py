@@ -18,7 +18,8 @@ on a Redis Cluster too.
     nacre:{p}:episodes                  sorted set: open episodes by last activity in ms
     nacre:{p}:replay                    stream: finished transitions for the learner
     nacre:{p}:counts                    hash: the account of the policy
-    nacre:{p}:job, nacre:{p}:job:<id>   string, hash: learn jobs
+    nacre:{p}:learner                   hash: what the learner last said of itself, and what it published last
+    nacre:{p}:job, nacre:{p}:job:<id>   string: id of the unfinished learn job; hash: request, report of each
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class PolicyKeys:
 
     __slots__ = (
         "catalog_prefix", "counts", "decision_prefix", "due", "early", "episode_prefix", "episodes",
-        "job", "ledger_prefix", "log", "meta", "policy", "replay", "versions",
+        "job", "learner", "ledger_prefix", "log", "meta", "policy", "replay", "versions",
     )  # fmt: skip
 
     def __init__(self, policy: str) -> None:
@@ -69,6 +70,7 @@ class PolicyKeys:
         self.episodes = root + "episodes"
         self.replay = root + "replay"
         self.counts = root + "counts"
+        self.learner = root + "learner"
         self.job = root + "job"
 
 

@@ -95,12 +95,15 @@ class AgentLearner:
         """Continues bit-exactly from `training_state()`, in this or another process."""
         self.policy.load_state_dict(below("policy", state))
         self._learner.load_training_state(below("learner", state))
-        if self._replay is not None:
-            self._replay.load_training_state(below("replay", state))
         self._generator.set_state(state["generator"])
         counters = state["counters"].tolist()
         self.experience, self.updates, self._scheduled = counters[:3]
         self.skipped_transitions, self.skipped_updates = counters[3:]
+        if self._replay is not None:
+            self._replay.load_training_state(below("replay", state))
+            # Nothing is owed between two transitions. Another schedule counts from here: it asks for
+            # no updates on account of what was learned under the one before.
+            self._scheduled = self._schedule.updates_due(self.experience)
 
     def _take_in(self, transition: Transition) -> None:
         # One by one, even in a block: the last bits of a product depend on how many rows it has.

@@ -72,6 +72,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, run: _Run) -> None:
         self._run = run
         self._held = b""
+        self.is_asking = False
         self.shot = 0
         self.asked_at = 0.0
 
@@ -108,7 +109,7 @@ class _Run:
         self._idle: deque[_Connection] = deque()
         self._due: deque[float] = deque()
         self._in_flight = 0
-        self._done = asyncio.Event()
+        self._settled = asyncio.Event()
         self.latencies: list[float] = []
         self.failed = 0
         self.kept: list[tuple[int, bytes]] = []
@@ -124,7 +125,10 @@ class _Run:
         busy, ours = machine_busy_s(), processes_cpu_s(own)
         served, started = process_cpu_s(plan.server_pid), time.monotonic()
         self._ends_at = started + plan.seconds
-        await (self._open_loop() if plan.rate else self._closed_loop())
+        if plan.rate:
+            await self._open_loop()
+        else:
+            self._closed_loop()
         await self._drain()
         seconds = time.monotonic() - started
         served = process_cpu_s(plan.server_pid) - served
@@ -148,15 +152,14 @@ class _Run:
             p99_us=percentile(ordered, 0.99) * 1e6,
         )
 
-    async def _closed_loop(self) -> None:
-        while self._idle:
+    def _closed_loop(self) -> None:
+        while self._idle and self._left > 0:
             self._ask(self._idle.popleft(), time.monotonic())
-        await asyncio.wait((asyncio.ensure_future(self._done.wait()),), timeout=_PATIENCE_S)
 
     async def _open_loop(self) -> None:
         arrivals, due = random.Random(7), time.monotonic()
         while (now := time.monotonic()) < self._ends_at and self._left > 0:
-            while due <= now:
+            while due <= now and self._left > 0:
                 self._arrive(due, now)
                 due += arrivals.expovariate(self._plan.rate)
             # Timers of the loop are milliseconds; the rest is waited for by letting others run, of whom
@@ -171,34 +174,38 @@ class _Run:
             self._due.append(due)
 
     async def _drain(self) -> None:
+        """Waits for what is in flight; a closed loop is nothing else."""
         self._due.clear()
-        deadline = time.monotonic() + _PATIENCE_S
-        while self._in_flight and time.monotonic() < deadline:
-            await asyncio.sleep(0.001)
-        if self._in_flight:
+        patience_s = max(0.0, self._ends_at - time.monotonic()) + _PATIENCE_S
+        try:
+            if self._in_flight:
+                await asyncio.wait_for(self._settled.wait(), patience_s)
+        except TimeoutError:
             self._fail(f"{self._in_flight} requests were never answered", self._in_flight)
 
     def _ask(self, connection: _Connection, asked_at: float) -> None:
         self._left -= 1
         self._in_flight += 1
         connection.shot, shot = next(self._shots)
-        connection.asked_at = asked_at
+        connection.asked_at, connection.is_asking = asked_at, True
         connection.transport.write(shot.request)
 
     def on_answer(self, connection: _Connection, data: bytes, head: int) -> None:
         now = time.monotonic()
         self._in_flight -= 1
+        connection.is_asking = False
         if self._is_right(self._plan.shots[connection.shot], data, head):
             self.latencies.append(now - connection.asked_at)
+            if self._plan.keeps:
+                self.kept.append((connection.shot, data[head + 4 :]))
         else:
             self._fail(data[:2000].decode("latin-1"), 1)
-        if self._plan.keeps:
-            self.kept.append((connection.shot, data[head + 4 :]))
         self._next(connection, now)
 
     def _next(self, connection: _Connection, now: float) -> None:
         if self._left <= 0 or now >= self._ends_at:
-            self._done.set()
+            if not self._in_flight:
+                self._settled.set()
         elif not self._plan.rate:
             self._ask(connection, now)
         elif self._due:
@@ -214,7 +221,7 @@ class _Run:
         return marked > 0 and data[start : data.find(b'"', start)] in shot.accepted
 
     def on_lost(self, connection: _Connection) -> None:
-        if connection.asked_at and time.monotonic() < self._ends_at:
+        if connection.is_asking:
             self._fail("the server closed a connection", 1)
             self._in_flight -= 1
 

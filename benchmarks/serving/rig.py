@@ -1,7 +1,7 @@
 """The set-up that is measured: servers pinned to one core, the load generator and Redis to another.
 
-    with Rig(directory) as rig:
-        result = rig.fire("floor", shots, seconds=1.0)
+with Rig(directory) as rig:
+    result = rig.fire("floor", shots, seconds=1.0)
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class _Server:
         deadline = time.monotonic() + _START_S
         while not _is_ready(f"http://127.0.0.1:{self.port}/readyz"):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RigError(f"a server did not start:\n{self._output.read_text('utf-8')[-3000:]}")
+                raise RigError(
+                    f"a server did not start:\n{self._output.read_text('utf-8')[-3000:]}"
+                )
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -165,7 +167,9 @@ class Rig:
         Raises:
             RigError: the load generator failed.
         """
-        with self.firing(server, shots, seconds=seconds, limit=limit, rate=rate, keeps=keeps) as one:
+        with self.firing(
+            server, shots, seconds=seconds, limit=limit, rate=rate, keeps=keeps
+        ) as one:
             return one.result()
 
     @contextmanager

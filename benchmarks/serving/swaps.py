@@ -19,7 +19,6 @@ import torch
 from agent_core.interfaces import Policy
 from agent_core.snapshot import PolicySnapshot
 from agent_core.types import Floats, RaggedActions
-from benchmarks.serving.load import Result
 from benchmarks.serving.rig import NACRE, Rig, RigError
 from benchmarks.serving.workload import SMALL, Question, by_ids, json_shots, policy_file, questions
 from service.clock import now_ms, rfc3339
@@ -93,7 +92,9 @@ def _promote_in_turn(
         version, started = versions[at % len(versions)], time.monotonic()
         url = f"{rig.url(NACRE)}/v1/policies/{SMALL}/versions/{version}/promote"
         rig.http.post(url, json={"why": "benchmark"}).raise_for_status()
-        while f"{SMALL}@{version}" not in rig.http.get(f"{rig.url(NACRE)}/readyz").json()["serving"]:
+        while (
+            f"{SMALL}@{version}" not in rig.http.get(f"{rig.url(NACRE)}/readyz").json()["serving"]
+        ):
             if time.monotonic() > deadline:
                 raise RigError(f"swap {at + 1} of {swaps} did not happen")
         yield time.monotonic() - started

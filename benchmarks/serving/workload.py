@@ -104,13 +104,17 @@ def _plain(numbers: Floats) -> Any:
 # -- as bytes -----------------------------------------------------------------------------------
 
 
-def json_shots(path: str, bodies: Sequence[Mapping[str, Any]], of: Sequence[Question]) -> list[Shot]:
+def json_shots(
+    path: str, bodies: Sequence[Mapping[str, Any]], of: Sequence[Question]
+) -> list[Shot]:
     """One JSON request per question; the answer must name one of its actions."""
     pairs = zip(bodies, of, strict=True)
     return [_act_shot(path, "json", msgspec.json.encode(body), one) for body, one in pairs]
 
 
-def msgpack_shots(path: str, bodies: Sequence[Mapping[str, Any]], of: Sequence[Question]) -> list[Shot]:
+def msgpack_shots(
+    path: str, bodies: Sequence[Mapping[str, Any]], of: Sequence[Question]
+) -> list[Shot]:
     """The same as msgpack."""
     pairs = zip(bodies, of, strict=True)
     return [_act_shot(path, "msgpack", msgspec.msgpack.encode(body), one) for body, one in pairs]
@@ -119,7 +123,9 @@ def msgpack_shots(path: str, bodies: Sequence[Mapping[str, Any]], of: Sequence[Q
 def reward_shots(policy: str, decision_ids: Sequence[str]) -> list[Shot]:
     """One reward for each decision; every one of them must count."""
     return [
-        Shot(_http("/v1/observe", "json", msgspec.json.encode(body)), _STATE, frozenset({b"joined"}))
+        Shot(
+            _http("/v1/observe", "json", msgspec.json.encode(body)), _STATE, frozenset({b"joined"})
+        )
         for body in (
             {"policy": policy, "decision_id": decision_id, "reward": 1.0}
             for decision_id in decision_ids

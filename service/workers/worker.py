@@ -16,10 +16,13 @@ from typing import Final
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from service import metrics
 from service.archive.archiver import Archiver
+from service.archive.logic import StreamId
 from service.archive.repository import ArchiveRepository
 from service.clock import now_ms
 from service.joining.frames import Frames
@@ -40,12 +43,19 @@ _BATCH: Final = 500
 _TICK_S: Final = 0.02
 _SWEEP_S: Final = 1.0
 _RETRY_S: Final = 0.2
+_SWEPT: Final = 2000
 _ALARM: Final = 0.8
+"""Share of Redis' memory limit beyond which it is reported, while there is still time to act."""
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Works, or stands by, until `stop` is set."""
-    client = Redis.from_url(settings.redis_url, socket_timeout=5.0, socket_connect_timeout=2.0)
+    client = Redis.from_url(
+        settings.redis_url,
+        socket_timeout=5.0,
+        socket_connect_timeout=2.0,
+        retry=Retry(NoBackoff(), 1),
+    )
     async with client, asyncio.TaskGroup() as tasks:
         tasks.create_task(beat(settings.heartbeat, stop))
         lease = Lease(LeaseRepository(client), "worker", duration_s=settings.lease_s)
@@ -92,7 +102,70 @@ class Worker:
                 is_failing = False
             except (RedisError, OSError) as error:
                 if not is_failing:
-                    log.warning("worker_step_failed", step=step.__name__, error=str(error), action="retrying")
+                    log.warning(
+                        "worker_step_failed",
+                        step=step.__name__,
+                        error=str(error),
+                        action="retrying",
+                    )
                 is_failing, pause_s = True, _RETRY_S
             if pause_s:
                 await pause(self._stop, pause_s)
+
+    # -- the three steps --------------------------------------------------------------------------
+
+    async def _join(self) -> float:
+        policies, at_ms = self._watch.policies, now_ms()
+        if not policies:
+            return _TICK_S
+        due = await self._joins.due([policy.keys for policy in policies], at_ms, _BATCH)
+        for policy, ids in zip(policies, due, strict=True):
+            if ids:
+                await self._joiner.join(policy, ids, at_ms)
+        # A batch that was not full is worth waiting for: more decisions share the next round trips.
+        return 0.0 if any(len(ids) == _BATCH for ids in due) else _TICK_S
+
+    async def _archive(self) -> float:
+        policies = self._watch.policies
+        lengths = await self._logs.lengths([policy.keys for policy in policies])
+        for policy, length in zip(policies, lengths, strict=True):
+            await self._archiver.archive(policy.keys, policy.config.log_limit, length)
+        return _SWEEP_S
+
+    async def _sweep(self) -> float:
+        await self._watch.refresh()
+        for policy in self._watch.policies:
+            await self._sweep_early(policy)
+            await self._sweep_episodes(policy)
+            await self._sweep_replay(policy)
+        await self._watch_memory()
+        return _SWEEP_S
+
+    async def _sweep_early(self, policy: Watched) -> None:
+        before_ms = now_ms() - int(policy.config.reward.early_s * 1000)
+        lost = await self._joins.forget_early(policy.keys, before_ms, _SWEPT)
+        if lost:
+            metrics.ORPHANED.labels(policy.keys.policy).inc(lost)
+            log.warning("rewards_orphaned", policy=policy.keys.policy, rewards=lost)
+
+    async def _sweep_episodes(self, policy: Watched) -> None:
+        at_ms = now_ms()
+        idle_s = (policy.config.episodes or EpisodeRule()).idle_s
+        since_ms = at_ms - int(idle_s * 1000)
+        await self._joins.seal_idle(policy.keys, policy.config, since_ms, at_ms, _SWEPT)
+
+    async def _sweep_replay(self, policy: Watched) -> None:
+        learned = StreamId(0, 0)
+        forgotten, missed = await self._logs.trim_replay(
+            policy.keys, policy.config.replay_limit, learned
+        )
+
+    async def _watch_memory(self) -> None:
+        memory = await self._server.memory()
+        metrics.REDIS_USED.set(memory.used_bytes)
+        is_high = 0 < _ALARM * memory.limit_bytes < memory.used_bytes
+        if is_high and not self._is_alarmed:
+            log.warning(
+                "redis_nearly_full", used_bytes=memory.used_bytes, limit_bytes=memory.limit_bytes
+            )
+        self._is_alarmed = is_high

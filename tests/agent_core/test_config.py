@@ -48,11 +48,20 @@ def test_the_spec_follows_from_features_and_representation() -> None:
     assert config.spec == ProblemSpec(state_dim=3, action_dim=8, max_actions=1000)
 
 
-def test_a_decision_without_an_observation_is_a_context_free_bandit() -> None:
-    config = parse_agent_config({**_LINEAR, "observation": {"kind": "none"}})
+@pytest.mark.parametrize("base", [_LINEAR, _DQN], ids=["linear", "dqn"])
+def test_a_decision_without_an_observation_is_a_context_free_bandit(base: dict[str, Any]) -> None:
+    config = parse_agent_config({**base, "observation": {"kind": "none"}})
+    scorer = config.policy_learner.build_policy(config.spec).scorer()
+    actions = config.representation().encode(
+        ("a", "b"), config.action_featurizer().encode_matrix([[], []], 2)
+    )
+
+    scores = scorer.score(
+        config.observation_featurizer().encode_vector([]), scorer.prepare(actions)
+    )
 
     assert config.spec.state_dim == 0
-    assert config.observation_featurizer().encode_vector([]).shape == (0,)
+    assert scores.value.shape == (2,)
 
 
 def test_names_of_a_config_change_with_what_they_name() -> None:

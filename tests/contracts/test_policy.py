@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,14 @@ from agent_core.interfaces import Policy, Scorer
 from agent_core.types import ActionSet, Doubles, Floats, ProblemSpec
 from tests.support.learners import LEARNERS, SPEC, action_set, agent_learner, made_up, ragged
 
-pytestmark = pytest.mark.parametrize(
-    "config_class", LEARNERS, ids=lambda config: config.model_fields["kind"].default
-)
+
+def _for_each(config_classes: Sequence[type[Any]]) -> pytest.MarkDecorator:
+    kinds = [c.model_fields["kind"].default for c in config_classes]
+    return pytest.mark.parametrize("config_class", config_classes, ids=kinds)
+
+
+every_policy = _for_each(LEARNERS)
+with_spread = _for_each([c for c in LEARNERS if "spread" in c.capabilities])
 
 
 def _trained(config_class: type[Any], spec: ProblemSpec = SPEC) -> Policy:
@@ -31,6 +37,7 @@ def _numpy_values(scorer: Scorer, state: Floats, actions: ActionSet) -> Doubles:
     return scorer.score(state, scorer.prepare(actions.features)).value
 
 
+@every_policy
 @pytest.mark.parametrize("state_dim", [0, 1, 17])
 @pytest.mark.parametrize("size", [1, 2, 10, 1000])
 def test_the_numpy_form_agrees_with_torch(
@@ -48,6 +55,7 @@ def test_the_numpy_form_agrees_with_torch(
     np.testing.assert_allclose(got, expected.detach().numpy(), rtol=1e-4, atol=1e-4)
 
 
+@every_policy
 def test_a_score_does_not_depend_on_the_other_actions(config_class: type[Any]) -> None:
     scorer = _trained(config_class).scorer()
     actions, state = action_set(np.random.default_rng(1), 6), _state()
@@ -62,6 +70,7 @@ def test_a_score_does_not_depend_on_the_other_actions(config_class: type[Any]) -
             np.testing.assert_allclose(alone.spread[0], together.spread[i], atol=1e-6)
 
 
+@every_policy
 def test_a_value_in_a_batch_does_not_depend_on_the_other_sets(config_class: type[Any]) -> None:
     policy = _trained(config_class)
     generator = np.random.default_rng(2)
@@ -76,6 +85,7 @@ def test_a_value_in_a_batch_does_not_depend_on_the_other_sets(config_class: type
     torch.testing.assert_close(batch[:2], alone, atol=1e-5, rtol=1e-5)
 
 
+@every_policy
 def test_prepared_rows_may_be_taken_from_a_catalog(config_class: type[Any]) -> None:
     scorer = _trained(config_class).scorer()
     catalog, state = action_set(np.random.default_rng(3), 50), _state()
@@ -87,6 +97,7 @@ def test_prepared_rows_may_be_taken_from_a_catalog(config_class: type[Any]) -> N
     np.testing.assert_allclose(from_catalog, direct, atol=1e-6)
 
 
+@every_policy
 def test_the_numpy_form_stays_what_it_was_while_learning_goes_on(config_class: type[Any]) -> None:
     learner = agent_learner(config_class())
     learner.learn(made_up(60))
@@ -100,6 +111,7 @@ def test_the_numpy_form_stays_what_it_was_while_learning_goes_on(config_class: t
     assert not np.array_equal(_numpy_values(learner.policy.scorer(), state, actions), before)
 
 
+@every_policy
 def test_the_state_dict_is_all_that_is_needed_to_score_alike(config_class: type[Any]) -> None:
     policy, other = _trained(config_class), config_class().build_policy(SPEC)
     actions, state = action_set(np.random.default_rng(6), 5), _state()
@@ -110,25 +122,28 @@ def test_the_state_dict_is_all_that_is_needed_to_score_alike(config_class: type[
     np.testing.assert_array_equal(_numpy_values(other.scorer(), state, actions), expected)
 
 
-def test_those_that_claim_a_spread_are_uncertain_when_cold_and_less_so_when_taught(
+@every_policy
+def test_a_spread_comes_from_exactly_those_that_claim_one(config_class: type[Any]) -> None:
+    scorer = config_class().build_policy(SPEC).scorer()
+    actions = action_set(np.random.default_rng(7), 3)
+
+    scores = scorer.score(_state(), scorer.prepare(actions.features))
+
+    assert (scores.spread is not None) == ("spread" in config_class.capabilities)
+
+
+@with_spread
+def test_the_spread_is_wide_when_cold_and_narrows_where_something_was_seen(
     config_class: type[Any],
 ) -> None:
-    learner = agent_learner(config_class())
-    transitions = made_up(60)
-    repeated = [transitions[0]] * 20
-    taken = transitions[0].actions.features[[transitions[0].action]]
+    learner, seen = agent_learner(config_class()), made_up(1)[0]
+    action = seen.actions.features[[seen.action]]
+    cold = _deviation(learner.policy, seen.state, action)
 
-    cold = learner.policy.scorer().score(_state(), learner.policy.scorer().prepare(taken)).spread
-    if "spread" not in config_class.capabilities:
-        assert cold is None
-        return
-    learner.learn([])
-    state = transitions[0].state
-    before = _deviation(learner.policy, state, taken)
-    learner.learn(repeated)
+    learner.learn([seen] * 20)
 
-    assert before > 0.1
-    assert _deviation(learner.policy, state, taken) < before / 2
+    assert cold > 0.1
+    assert _deviation(learner.policy, seen.state, action) < cold / 2
 
 
 def _deviation(policy: Policy, state: Floats, action: Floats) -> float:

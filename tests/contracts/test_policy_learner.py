@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from agent_core.training.collate import collate
-from tests.support.learners import LEARNERS, SPEC, agent_learner, checkpoint, continued, fingerprint, made_up
+from tests.support.learners import (
+    LEARNERS,
+    SPEC,
+    agent_learner,
+    checkpoint,
+    continued,
+    fingerprint,
+    made_up,
+)
 
 pytestmark = pytest.mark.parametrize(
     "config_class", LEARNERS, ids=lambda config: config.model_fields["kind"].default
@@ -120,4 +128,3 @@ def test_training_continues_bit_exactly_in_this_process(
 
 def _flat_policy(learner: Any) -> torch.Tensor:
     return torch.cat([v.double().flatten() for v in learner.policy.state_dict().values()])
-

@@ -126,7 +126,7 @@ class _InteractionScorer:
 
     def __init__(self, weights: Floats) -> None:
         self._constant = weights[0].reshape(-1)
-        self._by_state = weights[1:].reshape(len(weights) - 1, -1)
+        self._by_state = weights[1:].reshape(len(weights) - 1, self._constant.size)
         self._rows = weights.shape[1]
 
     def prepare(self, actions: Floats) -> Floats:

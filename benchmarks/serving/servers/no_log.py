@@ -1,6 +1,7 @@
 """Nacre whose decisions are not written anywhere: the difference to Nacre is the price of the log.
 
-Not an option of the product. The only change is the repository, which pretends that Redis has answered.
+Not an option of the product. The only change: the repository pretends that Redis has
+answered at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import Any
 
 import torch
 
-from service import context
 from service.app import create_app as create_nacre
 from service.decisions.repository import DecisionRepository, NewDecision
 from service.front_door import FrontDoor
@@ -18,14 +18,15 @@ from service.repository import PolicyKeys
 from service.settings import Settings
 
 
-class _Forgetful(DecisionRepository):
-    def record(self, keys: PolicyKeys, new: NewDecision) -> asyncio.Future[Any]:
-        done = asyncio.get_running_loop().create_future()
-        done.set_result([b"new"])
-        return done
+def _forget(
+    repository: DecisionRepository, keys: PolicyKeys, new: NewDecision
+) -> asyncio.Future[Any]:
+    done = asyncio.get_running_loop().create_future()
+    done.set_result([b"new"])
+    return done
 
 
 def create_app() -> FrontDoor:
     torch.set_num_threads(1)
-    context.DecisionRepository = _Forgetful  # type: ignore[misc]  # the one seam that this is about
+    DecisionRepository.record = _forget  # type: ignore[method-assign,assignment]
     return create_nacre(Settings())

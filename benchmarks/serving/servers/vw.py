@@ -56,9 +56,12 @@ class _Vw:
         known = self._catalogs[request.policy]
         ids, lines = [], [_text("shared |s ", request.observation.vector)]
         for action in request.actions:
-            is_known = isinstance(action, str)
-            ids.append(action if is_known else action.id)
-            lines.append(known[action] if is_known else _text("|a ", action.vector))
+            if isinstance(action, str):
+                ids.append(action)
+                lines.append(known[action])
+            else:
+                ids.append(action.id)
+                lines.append(_text("|a ", action.vector))
         probabilities = self._workspace.predict("\n".join(lines))
         index = random.choices(range(len(ids)), probabilities)[0]
         return msgspec.json.encode(

@@ -104,7 +104,7 @@ async def test_the_idempotency_header_is_the_decision_id_where_the_body_has_none
 async def test_actions_are_taken_as_often_as_the_log_says(api: httpx.AsyncClient, put: Put) -> None:
     """Failure table row 9: chi-squared of actions against logged probabilities, mean weight 1."""
     network = {
-        "policy_learner": {"kind": "neural_linear"},
+        "policy_learner": {"kind": "dqn"},
         "replay": {"kind": "fifo", "capacity": 100},
     }
     await put(
