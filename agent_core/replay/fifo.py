@@ -58,6 +58,11 @@ class FifoReplay:
         """Bytes of all tables, including room for growth."""
         return self._rows.nbytes + self._links.nbytes + self._sets.size_bytes
 
+    @property
+    def distinct_sets(self) -> int:
+        """How many different action sets are stored."""
+        return len(self._sets)
+
     def append(self, transition: Transition) -> None:
         if self._cursor == len(self._rows):
             self._grow()

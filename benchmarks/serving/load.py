@@ -15,7 +15,7 @@ import sys
 import time
 from collections import deque
 from itertools import cycle
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 import uvloop
@@ -77,8 +77,8 @@ class _Connection(asyncio.Protocol):
         self.asked_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # A cast: uvloop's transports are not instances of asyncio's class.
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         data = self._held + data if self._held else data

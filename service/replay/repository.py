@@ -1,0 +1,65 @@
+"""Every Redis command that reads the replay stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from service.repository import PolicyKeys, text
+
+START: Final = "0-0"
+"""The position before the first entry."""
+
+_APPENDED: Final = ("rewarded", "defaulted", "transitions")
+"""Fields of `counts` that grow by one with every append to the replay stream, in the same script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its stream id and the encoded transition (see `service.replay.codec`)."""
+
+    id: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The entries after a position, and two counts taken at the same moment.
+
+    `appended`: entries that the stream ever got. `trimmed`: how many of them, the oldest, are gone.
+    """
+
+    entries: list[Entry]
+    appended: int
+    trimmed: int
+
+
+class ReplayRepository:
+    """Reads through an ordinary client whose socket timeout is longer than any `wait_s` given here."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def after(self, keys: PolicyKeys, position: str, limit: int) -> Block:
+        """Up to `limit` entries that follow `position`, oldest first."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.xrange(keys.replay, min=f"({position}", count=limit)
+            pipe.xlen(keys.replay)
+            pipe.hmget(keys.counts, _APPENDED)
+            entries, length, counts = await pipe.execute()
+        # An operator may have reset the counts; the stream itself is then the better witness.
+        appended = max(length, sum(int(count or 0) for count in counts))
+        return Block([_entry(*one) for one in entries], appended, appended - length)
+
+    async def wait(self, keys: PolicyKeys, position: str, wait_s: float) -> bool:
+        """Whether something follows `position`; returns as soon as it does, or after `wait_s`."""
+        # BLOCK 0 would wait for ever.
+        block_ms = max(1, int(wait_s * 1000))
+        return bool(await self._client.xread({keys.replay: position}, count=1, block=block_ms))
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, Any] | None) -> Entry:
+    """An entry without the field `b` is read as empty, which the codec refuses and the learner counts."""
+    return Entry(text(entry_id), (fields or {}).get(b"b", b""))

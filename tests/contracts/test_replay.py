@@ -1,0 +1,149 @@
+"""What every registered replay owes to the learner that draws from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agent_core.interfaces import ReplayBuffer
+from agent_core.registry import AnyReplay, members
+from agent_core.types import Transition, TransitionBatch
+from tests.support.learners import SPEC, fingerprint, made_up
+from tests.support.transitions import a_transition
+
+pytestmark = pytest.mark.parametrize(
+    "config_class", members(AnyReplay), ids=lambda config: config.model_fields["kind"].default
+)
+
+
+def _filled(
+    config_class: type[Any], transitions: Iterable[Transition], capacity: int = 16
+) -> ReplayBuffer:
+    replay: ReplayBuffer = config_class(capacity=capacity).build(SPEC, torch.device("cpu"))
+    for transition in transitions:
+        replay.append(transition)
+    return replay
+
+
+def _assert_holds(batch: TransitionBatch, row: int, transition: Transition) -> None:
+    """Row `row` of the batch is the transition, whole."""
+    start, end = batch.actions.offsets[row : row + 2].tolist()
+    next_start, next_end = batch.next_actions.offsets[row : row + 2].tolist()
+    assert transition.next_state is not None
+    assert transition.next_actions is not None
+    np.testing.assert_array_equal(batch.state[row], transition.state)
+    np.testing.assert_array_equal(batch.actions.features[start:end], transition.actions.features)
+    np.testing.assert_array_equal(batch.next_state[row], transition.next_state)
+    np.testing.assert_array_equal(
+        batch.next_actions.features[next_start:next_end], transition.next_actions.features
+    )
+    assert batch.action[row] == transition.action
+    assert batch.reward[row] == np.float32(transition.reward)
+    assert batch.cost[row] == np.float32(transition.cost)
+    assert batch.propensity[row] == np.float32(transition.propensity)
+    assert batch.bootstraps[row] == float(not transition.terminated)
+
+
+def test_it_gives_back_what_was_stored_oldest_first(config_class: type[Any]) -> None:
+    transitions = made_up(7)
+
+    batches = list(_filled(config_class, transitions).batches(3))
+
+    assert [len(batch.reward) for batch in batches] == [3, 3, 1]
+    for index, transition in enumerate(transitions):
+        _assert_holds(batches[index // 3], index % 3, transition)
+
+
+def test_it_forgets_the_oldest_beyond_its_capacity(config_class: type[Any]) -> None:
+    transitions = made_up(50)
+
+    replay = _filled(config_class, transitions, capacity=16)
+
+    assert len(replay) == 16
+    (batch,) = replay.batches(100)
+    for row, transition in enumerate(transitions[-16:]):
+        _assert_holds(batch, row, transition)
+
+
+def test_samples_are_stored_transitions_and_every_one_is_drawn(config_class: type[Any]) -> None:
+    transitions = made_up(40)
+    by_reward = {float(np.float32(t.reward)): t for t in transitions[-16:]}
+
+    batch = _filled(config_class, transitions).sample(400, torch.Generator().manual_seed(1))
+
+    for row, reward in enumerate(batch.reward.tolist()):
+        _assert_holds(batch, row, by_reward[reward])
+    assert set(batch.reward.tolist()) == set(by_reward)
+
+
+@pytest.mark.parametrize(
+    ("changes", "bootstraps"),
+    [
+        ({"terminated": True, "truncated": False}, 0.0),
+        ({"terminated": False, "truncated": True}, 1.0),
+        ({"terminated": False, "truncated": False}, 1.0),
+        ({"terminated": False, "truncated": True, "next_state": None}, 0.0),
+    ],
+    ids=["terminated", "truncated", "neither", "unknown next state"],
+)
+def test_only_termination_or_an_unknown_next_state_stops_bootstrapping(
+    config_class: type[Any], changes: dict[str, Any], bootstraps: float
+) -> None:
+    example = made_up(1)[0]
+    fields = {"actions": example.actions, "state": example.state, "action": 0}
+    fields |= {"next_state": example.next_state, "next_actions": example.next_actions}
+    transition = a_transition(**(fields | changes))
+
+    (batch,) = _filled(config_class, [transition]).batches(1)
+
+    assert batch.bootstraps.tolist() == [bootstraps]
+
+
+def test_a_transition_without_next_actions_has_an_empty_next_set(config_class: type[Any]) -> None:
+    first, second = made_up(2)
+    alone = a_transition(state=first.state, actions=first.actions, action=0)
+
+    (batch,) = _filled(config_class, [alone, second]).batches(2)
+
+    assert second.next_actions is not None
+    assert batch.next_actions.offsets.tolist() == [0, 0, len(second.next_actions)]
+    assert not batch.next_state[0].any()
+
+
+@pytest.mark.parametrize("count", [0, 5, 16, 37])
+def test_a_restored_replay_goes_on_bit_exactly(config_class: type[Any], count: int) -> None:
+    replay = _filled(config_class, made_up(count))
+    other = _filled(config_class, made_up(3, seed=8))
+
+    other.load_training_state(replay.training_state())
+    for transition in made_up(20, seed=1):
+        replay.append(transition)
+        other.append(transition)
+
+    samples = [r.sample(64, torch.Generator().manual_seed(2)) for r in (replay, other)]
+    for name in ("state", "action", "reward", "bootstraps"):
+        assert torch.equal(getattr(samples[0], name), getattr(samples[1], name))
+    assert torch.equal(samples[0].actions.features, samples[1].actions.features)
+    assert torch.equal(samples[0].next_actions.offsets, samples[1].next_actions.offsets)
+
+
+def test_what_was_drawn_and_what_was_saved_stays_when_more_is_stored(
+    config_class: type[Any],
+) -> None:
+    replay = _filled(config_class, made_up(16))
+    batch, state = replay.sample(4, torch.Generator().manual_seed(0)), replay.training_state()
+    drawn, saved = batch.state.clone(), fingerprint(state)
+
+    for transition in made_up(16, seed=1):
+        replay.append(transition)
+
+    assert torch.equal(batch.state, drawn)
+    assert fingerprint(state) == saved
+
+
+def test_an_empty_replay_has_no_batches(config_class: type[Any]) -> None:
+    assert list(_filled(config_class, []).batches(4)) == []
