@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -26,6 +27,7 @@ from service.security import Keyring, load_keyring
 from service.settings import Settings
 from service.shadow.endpoints import ShadowEndpoint
 from service.spool import Spool
+from service.tally import TallyCollector
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +96,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             DecisionRepository(link, client), FeedbackRepository(link),
         )  # fmt: skip
         service.routes.update(hot_routes(service))
+        collector = TallyCollector(store.tallies)
+        REGISTRY.register(collector)
+        stack.callback(REGISTRY.unregister, collector)
         for task in await _start_background(service):
             stack.push_async_callback(_cancel, task)
         yield service

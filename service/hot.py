@@ -1,10 +1,15 @@
-"""What the front door hands to a hot endpoint, and what it takes back."""
+"""What the front door hands to a hot endpoint, and what it takes back.
+
+The small values of the hot path are msgspec structs: making a frozen dataclass of eight fields costs
+0.6 us, a struct 0.05 us, and a request makes a handful.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from service.errors import ServiceError
 from service.redis_link import LinkReplyError
@@ -15,8 +20,7 @@ SPOOLED = (b"nacre-durability", b"spooled")
 """Redis has not confirmed; the write is in this server's spool and will be delivered."""
 
 
-@dataclass(frozen=True, slots=True)
-class HotRequest:
+class HotRequest(Struct, frozen=True, gc=False):
     """One request: body complete, size checked, caller known."""
 
     body: bytes
@@ -25,8 +29,7 @@ class HotRequest:
     idempotency_key: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """Status, JSON body and extra headers."""
 
     status: int

@@ -1,23 +1,12 @@
-"""Every metric, defined once. Labels have few values: policies, reasons, states, never ids."""
+"""Every metric, defined once; those of the hot path are in `tally.py`. Labels have few values: policies,
+reasons, states, never ids."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
-_LATENCY: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-
-DECISIONS: Final = Counter("nacre_decisions_total", "Decisions answered", ["policy", "reason"])
-ACT_SECONDS: Final = Histogram(
-    "nacre_act_seconds", "Time to answer /act", ["policy"], buckets=_LATENCY
-)
-REPLAYED: Final = Counter(
-    "nacre_decisions_replayed_total", "Answers repeated for a known id", ["policy"]
-)
-FALLBACKS: Final = Counter(
-    "nacre_fallbacks_total", "Decisions not made by an agent", ["policy", "why"]
-)
 SPOOLED: Final = Counter("nacre_spooled_total", "Writes answered before Redis confirmed", ["kind"])
 REWARDS: Final = Counter("nacre_rewards_total", "Rewards received", ["state"])
 REFUSED: Final = Counter(

@@ -120,6 +120,8 @@ _NAIVE = [
     Case("naive_small", "naive async, 10 ids", "naive_async", _ids(w.SMALL, "/act")),
     Case("naive_500_ids", "naive async, 500 ids", "naive_async", _ids(w.LARGE, "/act"), _LIMIT_LARGE),
     Case("naive_500_nested", "naive async, 500 nested JSON", "naive_async", _nested("/act_features"), _LIMIT_LARGE),
+    Case("frozen_small", "naive async + gc.freeze, 10 ids", "naive_frozen", _ids(w.SMALL, "/act")),
+    Case("frozen_500_nested", "naive async + gc.freeze, 500 nested JSON", "naive_frozen", _nested("/act_features"), _LIMIT_LARGE),
     Case("naive_def_small", "naive def, 10 ids", "naive_def", _ids(w.SMALL, "/act")),
     Case("naive_def_500_nested", "naive def, 500 nested JSON", "naive_def", _nested("/act_features"), _LIMIT_LARGE),
 ]  # fmt: skip

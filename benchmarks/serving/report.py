@@ -135,6 +135,9 @@ def headline(measured: Mapping[str, Measured], swaps: SwapResult) -> Headline:
 _PAIRS: Final = {
     "naive_500_ids_over_durable_500_ids": ("naive_500_ids", "act_500_ids"),
     "naive_500_nested_over_durable_500_nested": ("naive_500_nested", "act_500_nested"),
+    "frozen_over_durable_small": ("frozen_small", "act_small"),
+    "frozen_500_nested_over_durable_500_ids": ("frozen_500_nested", "act_500_ids"),
+    "frozen_500_nested_over_durable_500_binary": ("frozen_500_nested", "act_500_binary"),
     "naive_def_over_durable_small": ("naive_def_small", "act_small"),
     "naive_def_500_nested_over_durable_500_nested": ("naive_def_500_nested", "act_500_nested"),
     "vw_500_nested_over_durable_500_nested": ("vw_500_nested", "act_500_nested"),

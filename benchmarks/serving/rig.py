@@ -28,7 +28,7 @@ from service.stack import free_port
 
 CONNECTIONS: Final = 32
 NACRE: Final = "nacre"
-_PEERS: Final = ("floor", "no_log", "naive_async", "naive_def")
+_PEERS: Final = ("floor", "no_log", "naive_async", "naive_frozen", "naive_def")
 _REDIS_BYTES: Final = 3 * 2**30
 _START_S: Final = 120.0
 _ROOT: Final = Path(__file__).resolve().parents[2]

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -45,8 +44,7 @@ _UNREPLICATED: Final = (b"nacre-durability", b"unreplicated")
 _REMEMBERED: Final = 10_000
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A decision that was made and queued; `confirmed` resolves when Redis has it."""
 
     served: Served
@@ -76,9 +74,7 @@ class ActEndpoint:
             bodies.check_depth(http.body, self._depth)
         pending = self._decide(http.body, http.media, http, started)
         response, headers = await self._confirm(pending)
-        metrics.ACT_SECONDS.labels(pending.served.config.policy).observe(
-            time.perf_counter() - started
-        )
+        pending.served.tally.answered(time.perf_counter() - started)
         return Answer(200, response, headers)
 
     async def batch(self, http: HotRequest) -> Answer:
@@ -167,9 +163,9 @@ class ActEndpoint:
             place,
         )
         confirmed = self._record(served, new)
-        metrics.DECISIONS.labels(served.config.policy, choice.reason).inc()
+        served.tally.reasons[choice.reason] += 1
         if choice.fallback:
-            metrics.FALLBACKS.labels(served.config.policy, choice.fallback).inc()
+            served.tally.fallbacks[choice.fallback] += 1
         return _Pending(served, new, response, confirmed, started + deadline_s)
 
     def _record(self, served: Served, new: NewDecision) -> asyncio.Future[Any] | None:
@@ -217,7 +213,7 @@ class ActEndpoint:
             case [b"same", digest, record]:
                 if digest != pending.new.digest:
                     raise _mismatch()
-                metrics.REPLAYED.labels(pending.served.config.policy).inc()
+                pending.served.tally.replayed += 1
                 return decode_record(record).response
             case [b"sealed"]:
                 raise ServiceError("EpisodeSealed", "the episode was sealed; start another")

@@ -10,11 +10,11 @@ apart; the joiner featurizes with the same `Encoding`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from agent_core.agent import seed_of
+from msgspec import Struct
 
+from agent_core.agent import seed_of
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
 from agent_core.functional.choice import sample, uniform_from
 from agent_core.types import ActionSet, Decision, Doubles, Floats, Mask
@@ -34,8 +34,7 @@ from service.policies.served import Served
 LIVE_ARM = "live"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Available:
+class Available(Struct, frozen=True, eq=False, gc=False):
     """The available actions of one request, encoded and with their scorer's half."""
 
     actions: ActionSet
@@ -68,8 +67,7 @@ def excluded_mask(ids: tuple[str, ...], excluded: Sequence[str]) -> Mask | None:
 # -- choice -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
+class Choice(Struct, frozen=True, eq=False, gc=False):
     """What is answered and why. `value` is None when no agent scored the actions."""
 
     index: int

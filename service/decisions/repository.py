@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from redis.asyncio import Redis
 
 from service.redis_link import UNCONFIRMED, RedisLink
@@ -15,16 +16,14 @@ from service.repository import PolicyKeys, Script, raw
 RECORD: Final = Script.load("service.decisions", "record.lua")
 
 
-@dataclass(frozen=True, slots=True)
-class EpisodePlace:
+class EpisodePlace(Struct, frozen=True, gc=False):
     """Where in an episode a decision stands."""
 
     episode_id: str
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewDecision:
+class NewDecision(Struct, frozen=True, gc=False):
     """What `record` stores. `digest` names the request body; empty for ids that the server made."""
 
     decision_id: str

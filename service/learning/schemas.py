@@ -37,9 +37,10 @@ class LearnRequest(Strict, frozen=True):
 
 
 class DataRange(Struct, frozen=True):
-    """Stream ids of the first and last entry that a job looked at, and how many taught something."""
+    """What a job read of the replay stream: the entries after `after`, up to `last`; `transitions` of
+    them can be learned from."""
 
-    first: str
+    after: str
     last: str
     transitions: int
 

@@ -14,6 +14,7 @@ blocks, nor publishing, nor checkpoints, nor crashes change a bit of the weights
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -247,6 +248,8 @@ class _Means:
 
     def add(self, means: dict[str, float], weight: int) -> None:
         for name, mean in means.items():
+            if not math.isfinite(mean):
+                continue  # of an update that was refused; and JSON has no NaN
             self._sums[name] = self._sums.get(name, 0.0) + mean * weight
             self._weights[name] = self._weights.get(name, 0) + weight
 

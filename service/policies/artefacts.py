@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from agent_core.snapshot import PolicySnapshot
-
 from agent_core.errors import SnapshotError
+from agent_core.snapshot import PolicySnapshot
 
 
 class ArtefactStore:

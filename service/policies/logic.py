@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 import torch
-from agent_core.snapshot import PolicySnapshot
 
 from agent_core.errors import ConfigError
+from agent_core.snapshot import PolicySnapshot
 from service.clock import now_ms, rfc3339
 from service.errors import FieldError, ServiceError
 from service.policies.artefacts import ArtefactStore

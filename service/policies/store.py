@@ -16,11 +16,11 @@ from functools import lru_cache
 
 import msgspec
 import structlog
-from agent_core.agent import Agent
-from agent_core.snapshot import PolicySnapshot, restore_policy
 from redis.exceptions import RedisError
 
+from agent_core.agent import Agent
 from agent_core.errors import AgentCoreError, SnapshotError
+from agent_core.snapshot import PolicySnapshot, restore_policy
 from service import metrics
 from service.errors import InvalidError, ServiceError
 from service.policies.artefacts import ArtefactStore
@@ -31,6 +31,7 @@ from service.policies.repository import PolicyMeta, PolicyRepository
 from service.policies.served import Served
 from service.repository import PolicyKeys
 from service.security import Principal
+from service.tally import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ def assemble(
     version: int,
     document: CatalogDocument,
     keys: PolicyKeys,
+    tally: Tally | None = None,
 ) -> Served:
     """One policy at one version, verified and warm.
 
@@ -53,14 +55,16 @@ def assemble(
     encoding = Encoding(config.agent, document)
     prepared = agent.prepare(encoding.catalog)
     return Served(
-        config,
-        config.config_hash,
-        config.agent.feature_schema,
-        agent,
-        version,
-        encoding,
-        prepared,
-        keys,
+        config=config,
+        config_hash=config.config_hash,
+        feature_schema=config.agent.feature_schema,
+        agent=agent,
+        version=version,
+        label=f"{config.policy}@{version}",
+        encoding=encoding,
+        prepared=prepared,
+        keys=keys,
+        tally=tally or Tally(),
     )
 
 
@@ -73,6 +77,7 @@ class _Slot:
     """What this server knows about one policy."""
 
     keys: PolicyKeys
+    tally: Tally = field(default_factory=Tally)
     served: Served | None = None
     seen: PolicyMeta | None = None
     refused: str = ""
@@ -108,7 +113,7 @@ class PolicyStore:
         return slot.served
 
     def _only(self, principal: Principal) -> str:
-        names = self.names(principal)
+        names = list(self._slots) if principal.policies is None else self.names(principal)
         if len(names) == 1:
             return names[0]
         if not names:
@@ -120,6 +125,10 @@ class PolicyStore:
     def names(self, principal: Principal) -> list[str]:
         """Policies that the caller may use."""
         return sorted(name for name in self._slots if principal.may_use(name))
+
+    def tallies(self) -> list[tuple[str, Tally]]:
+        """The counts of every policy."""
+        return [(name, slot.tally) for name, slot in self._slots.items()]
 
     def all_served(self) -> list[Served]:
         return [slot.served for slot in self._slots.values() if slot.served is not None]
@@ -173,7 +182,7 @@ class PolicyStore:
     def _assemble(self, slot: _Slot, meta: PolicyMeta, document: CatalogDocument) -> Served:
         config = read_config(meta.config)
         snapshot = self.artefacts.load(slot.keys.policy, meta.live)
-        return assemble(config, snapshot, meta.live, document, slot.keys)
+        return assemble(config, snapshot, meta.live, document, slot.keys, slot.tally)
 
     async def keep_fresh(self, hints: asyncio.Event, poll_s: float) -> None:
         """Refreshes on every hint, and at least every `poll_s`; never ends."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from service import bodies, metrics
+from service import bodies
 from service.clock import now_ms
 from service.decisions.ids import new_id
 from service.decisions.records import RECORD_FORMAT, DecisionRecord, decode_record, encode_record
@@ -66,7 +66,7 @@ class ShadowEndpoint:
             raise ServiceError(
                 "Overloaded", "the log cannot keep up; slow down and retry"
             ) from error
-        metrics.DECISIONS.labels(served.config.policy, "shadow").inc()
+        served.tally.reasons["shadow"] += 1
         if reply is UNCONFIRMED:
             return Answer(202, response, (SPOOLED,))
         if reply[0] == b"same":

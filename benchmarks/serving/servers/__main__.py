@@ -11,7 +11,7 @@ from typing import Final
 
 import uvicorn
 
-SERVERS: Final = ("floor", "naive_async", "naive_def", "no_log", "vw")
+SERVERS: Final = ("floor", "naive_async", "naive_def", "naive_frozen", "no_log", "vw")
 
 
 def main() -> None:

@@ -1,0 +1,132 @@
+"""What the learner decides. No Redis, no clock, no weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from service.clock import rfc3339
+from service.learning.schemas import DataRange, Job, JobReport, JobRequest, JobStart, Published
+from service.learning.training import PolicyTraining
+from service.policies.repository import VersionDescription
+
+KEPT_VERSIONS: Final = 20
+
+
+def stream_order(entry_id: str) -> tuple[int, int]:
+    """Orders ids of stream entries: `9-1` comes before `10-0`."""
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+def learned_by(versions: Sequence[VersionDescription], replay_id: str) -> list[int]:
+    """The versions whose data range contains an entry of the replay stream.
+
+    Learning accumulates, so these are all versions from the first that saw it on.
+    """
+    at = stream_order(replay_id)
+    return [
+        one.version
+        for one in versions
+        if one.first and stream_order(one.first) <= at <= stream_order(one.last)
+    ]
+
+
+def versions_to_forget(
+    versions: Sequence[VersionDescription], *, live: int, previous: int
+) -> list[int]:
+    """Versions that nobody needs: not among the newest, and neither live nor the way back."""
+    numbers = sorted(one.version for one in versions)
+    return [n for n in numbers[:-KEPT_VERSIONS] if n not in (live, previous)]
+
+
+def is_news(training: PolicyTraining, published: Published | None) -> bool:
+    """Whether the training knows more than the version published last.
+
+    After a restart it may know less for a while: what it had read since its checkpoint.
+    """
+    if published is None:
+        return training.experience > 0
+    now = (training.progress.offset, training.updates)
+    return now > (published.offset, published.updates) and training.experience > 0
+
+
+# -- learn jobs --------------------------------------------------------------------------------------
+
+
+def begin(
+    request: JobRequest, training: PolicyTraining, lineage: int, appended: int, now_ms: int
+) -> JobReport:
+    """Takes a job up; `appended` counts the entries that the stream has got so far."""
+    here, wanted = training.progress, request.until.new_transitions
+    start = JobStart(
+        lineage=lineage,
+        position=here.position,
+        offset=here.offset,
+        goal=max(appended, here.offset) if wanted is None else here.offset + wanted,
+        experience=training.experience,
+        updates=training.updates,
+        skipped=dict(here.skipped),
+    )
+    return JobReport("running", started_ms=now_ms, start=start)
+
+
+def is_late(request: JobRequest, report: JobReport, now_ms: int) -> bool:
+    """Whether the job's time is over."""
+    assert report.started_ms is not None, "a job runs from its start"
+    return now_ms >= report.started_ms + request.until.max_seconds * 1000
+
+
+def entries_wanted(report: JobReport, training: PolicyTraining) -> int:
+    """How many entries the job has yet to read; 0 or less when it has read enough."""
+    assert report.start is not None, "a running job has a start"
+    return report.start.goal - training.progress.offset
+
+
+def finished(
+    report: JobReport,
+    training: PolicyTraining,
+    now_ms: int,
+    *,
+    verdict: str,
+    metrics: Mapping[str, float],
+    candidate: int | None,
+) -> JobReport:
+    """The report of a job that has come to its end."""
+    start = report.start
+    assert start is not None, "a running job has a start"
+    here = training.progress
+    learned = max(0, training.experience - start.experience)
+    updates = float(max(0, training.updates - start.updates))
+    return JobReport(
+        "done",
+        started_ms=report.started_ms,
+        finished_ms=now_ms,
+        start=start,
+        data=DataRange(start.position, here.position, learned),
+        skipped=dict(Counter(here.skipped) - Counter(start.skipped)),
+        metrics={**metrics, "updates": updates},
+        candidate=candidate,
+        verdict=verdict,
+    )
+
+
+def job_view(request: JobRequest, report: JobReport) -> Job:
+    """A job as the API shows it."""
+    return Job(
+        job_id=request.job_id,
+        policy=request.policy,
+        status=report.status,
+        until=request.until,
+        promote=request.promote,
+        dry_run=request.dry_run,
+        created_at=rfc3339(request.created_ms),
+        started_at=None if report.started_ms is None else rfc3339(report.started_ms),
+        finished_at=None if report.finished_ms is None else rfc3339(report.finished_ms),
+        data=report.data,
+        skipped=report.skipped,
+        metrics=report.metrics,
+        candidate=None if report.candidate is None else f"{request.policy}@{report.candidate}",
+        verdict=report.verdict,
+    )

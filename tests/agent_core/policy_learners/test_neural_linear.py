@@ -1,0 +1,97 @@
+"""The neural linear bandit: when its features move, and what its posterior counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from agent_core.policy_learners.bandits.neural_linear import (
+    NeuralLinearConfig,
+    NeuralLinearLearner,
+    NeuralLinearPolicy,
+)
+from agent_core.training.collate import collate
+from agent_core.types import TransitionBatch
+from tests.support.learners import SPEC, made_up
+
+
+def _learner(**config: float) -> tuple[NeuralLinearPolicy, NeuralLinearLearner]:
+    settings = NeuralLinearConfig(hidden=(8,), **config)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    policy = settings.build_policy(SPEC)
+    return policy, NeuralLinearLearner(policy, settings)
+
+
+def _batch(count: int, seed: int = 0) -> TransitionBatch:
+    return collate(made_up(count, seed), SPEC, torch.device("cpu"))
+
+
+def _expected_posterior(
+    policy: NeuralLinearPolicy, batch: TransitionBatch, ridge: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The normal equations over the chosen actions under the features that are served."""
+    features = policy.chosen_features(batch)
+    identity = torch.eye(features.shape[1], dtype=torch.float64)
+    covariance = torch.linalg.inv(ridge * identity + features.T @ features)
+    return covariance @ features.T @ batch.reward.double(), covariance
+
+
+def _assert_posterior(policy: NeuralLinearPolicy, batch: TransitionBatch, ridge: float) -> None:
+    mean, covariance = _expected_posterior(policy, batch, ridge)
+    torch.testing.assert_close(policy.mean, mean, atol=1e-9, rtol=1e-7)
+    torch.testing.assert_close(policy.factor @ policy.factor.T, covariance, atol=1e-9, rtol=1e-7)
+
+
+def test_between_refreshes_the_posterior_is_that_of_the_features_served() -> None:
+    policy, learner = _learner(ridge=2.0)
+    seen = _batch(20)
+
+    learner.observe(seen)
+    for seed in range(5):
+        learner.update(_batch(16, seed))
+
+    _assert_posterior(policy, seen, ridge=2.0)
+
+
+def test_a_refresh_serves_the_trained_features_and_rebuilds_the_posterior_under_them() -> None:
+    policy, learner = _learner(ridge=2.0)
+    first, second = _batch(20), _batch(13, seed=1)
+    old = policy.body.action_in.weight.clone()
+    learner.observe(first)
+    for seed in range(5):
+        learner.update(_batch(16, seed))
+
+    learner.refresh(iter([first, second]))
+
+    assert not torch.equal(policy.body.action_in.weight, old)
+    _assert_posterior(policy, collate(made_up(20) + made_up(13, 1), SPEC, old.device), ridge=2.0)
+
+
+def test_an_observation_after_a_refresh_counts_on_top_of_it() -> None:
+    policy, learner = _learner(ridge=2.0)
+    learner.update(_batch(16))
+    learner.refresh([_batch(20)])
+
+    learner.observe(_batch(1, seed=1))
+
+    _assert_posterior(
+        policy, collate(made_up(20) + made_up(1, 1), SPEC, torch.device("cpu")), ridge=2.0
+    )
+
+
+def test_a_refresh_of_nothing_is_the_prior() -> None:
+    policy, learner = _learner(ridge=4.0)
+
+    learner.refresh([])
+
+    np.testing.assert_allclose(policy.factor.numpy(), np.eye(9) / 2)
+    assert not policy.mean.any()
+
+
+def test_updates_make_the_squared_error_smaller() -> None:
+    _, learner = _learner(learning_rate=0.01)
+    batch = _batch(64)
+
+    losses = [learner.update(batch)["loss"] for _ in range(100)]
+
+    assert losses[-1] < 0.7 * losses[0]
