@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import blake2b
 from typing import TypeAlias
 
 import numpy as np
@@ -39,6 +39,7 @@ class Agent:
         is_restricted = not isinstance(config.safety, NoSafetyConfig)
         self._safety: SafetyModule | None = config.safety.build() if is_restricted else None
         self._floor = config.min_propensity
+        self._needs_spread = "spread" in config.exploration.needs
 
     def prepare(self, actions: ActionSet) -> Floats:
         """`[A, H]`: the part of the scores that depends on the actions alone; may be cached."""
@@ -63,13 +64,13 @@ class Agent:
 
         Raises:
             EmptyActionSetError: no action is left.
-            NonFiniteScoresError: a score is NaN, infinite or beyond 1e150.
+            NonFiniteScoresError: a score is NaN, infinite or beyond 1e150, or a spread that is used.
         """
         kept = self._kept(state, actions, excluded)
-        value, probabilities = self._distribution(state, prepared, kept, seed, explore)
+        value, best, probabilities = self._distribution(state, prepared, kept, seed, explore)
         index = sample(probabilities, uniform_from(seed))
-        is_greedy = bool(value[index] == value[value.argmax()])
-        propensity = float(probabilities[index])
+        is_greedy = value.item(index) == best
+        propensity = probabilities.item(index)
         if kept is not None:
             index = int(kept[index])
             probabilities = _scattered(probabilities, kept, len(actions), 0.0)
@@ -92,11 +93,13 @@ class Agent:
             EmptyActionSetError, NonFiniteScoresError: as `act`.
         """
         kept = self._kept(state, actions, excluded)
-        _, probabilities = self._distribution(state, prepared, kept, seed, explore)
+        _, _, probabilities = self._distribution(state, prepared, kept, seed, explore)
         return probabilities if kept is None else _scattered(probabilities, kept, len(actions), 0.0)
 
     def _kept(self, state: Floats, actions: ActionSet, excluded: Mask | None) -> _Positions | None:
         """The actions that may be taken; None when that is all of them."""
+        if excluded is None and self._safety is None and actions.ids:
+            return None
         allowed = None if excluded is None else ~excluded
         if self._safety is not None:
             safe = self._safety.allowed(state, actions)
@@ -110,39 +113,46 @@ class Agent:
 
     def _distribution(
         self, state: Floats, prepared: Floats, kept: _Positions | None, seed: int, explore: bool
-    ) -> tuple[Doubles, Doubles]:
-        """Values and probabilities of the kept actions alone."""
-        scores = self._scorer.score(state, prepared if kept is None else prepared.take(kept, 0))
-        _refuse_unusable(scores)
+    ) -> tuple[Doubles, float, Doubles]:
+        """Values, the highest of them, and probabilities, all of the kept actions alone."""
+        scores = self._scores(state, prepared if kept is None else prepared.take(kept, 0), explore)
+        best = _highest(scores)
         if not explore:
-            return scores.value, greedy(scores.value)
+            return scores.value, best, greedy(scores.value)
         probabilities = self._exploration.probabilities(
             scores, experience=self.experience, seed=seed
         )
-        return scores.value, with_floor(probabilities, self._floor)
+        return scores.value, best, with_floor(probabilities, self._floor)
+
+    def _scores(self, state: Floats, prepared: Floats, explore: bool) -> ActionScores:
+        if explore and self._needs_spread:
+            return self._scorer.score(state, prepared)
+        return ActionScores(self._scorer.value(state, prepared))
 
 
 def seed_of(decision_id: str, salt: str) -> int:
     """The 64-bit seed of a decision: the same in every process, and another for another `salt`.
 
-    `salt`: up to 64 bytes of UTF-8, such as the policy's name.
+    `salt`: such as the policy's name; without a NUL character, which ends it.
     """
-    data, key = decision_id.encode("utf-8", "surrogatepass"), salt.encode()
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=key).digest(), "little")
+    data = f"{salt}\0{decision_id}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
-def _refuse_unusable(scores: ActionScores) -> None:
-    spread = scores.spread
-    if _are_usable(scores.value) and (spread is None or _are_usable(spread.reshape(-1))):
-        return
-    detail = f"scores of {len(scores.value)} actions are not all finite; serve another version"
-    raise NonFiniteScoresError(detail)
+def _highest(scores: ActionScores) -> float:
+    """The highest value. Raises: NonFiniteScoresError if a value or a spread is unusable."""
+    best = _usable_maximum(scores.value)
+    if scores.spread is not None:
+        _usable_maximum(scores.spread.reshape(-1))
+    return best
 
 
-def _are_usable(numbers: Doubles) -> bool:
+def _usable_maximum(numbers: Doubles) -> float:
     # Extremes by position raise no floating-point flag, and stop at the first NaN.
-    largest, smallest = numbers[numbers.argmax()], numbers[numbers.argmin()]
-    return bool(largest <= LARGEST_SCORE and smallest >= -LARGEST_SCORE)
+    largest, smallest = numbers.item(numbers.argmax()), numbers.item(numbers.argmin())
+    if largest <= LARGEST_SCORE and smallest >= -LARGEST_SCORE:
+        return largest
+    raise NonFiniteScoresError("a score is not finite, or beyond 1e150; serve another version")
 
 
 def _scattered(numbers: Doubles, kept: _Positions, size: int, rest: float) -> Doubles:

@@ -63,7 +63,7 @@ class NonFiniteScoresError(AgentCoreError):
 class SnapshotError(AgentCoreError):
     """A snapshot or checkpoint must not be used.
 
-    `reason` is one of `truncated`, `hash`, `format`, `schema`, `non_finite`, `missing`.
+    `reason` is one of `truncated`, `hash`, `format`, `schema`, `non_finite`, `missing`, `probe`.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -2,7 +2,7 @@
 
     observation -> Featurizer -> state ----------------------+
     actions -> Featurizer -> ActionRepresentation -> [A, D] -+-> SafetyModule.allowed
-        -> Scorer.score -> ExplorationModule.probabilities -> choice -> Decision
+        -> Scorer -> ExplorationModule.probabilities -> choice -> Decision
 
     Transition -> ReplayBuffer -> PolicyLearner.update -> Policy -> Scorer (in a server, by snapshot)
 
@@ -56,8 +56,15 @@ class Scorer(Protocol):
         """
         ...
 
+    def value(self, state: Floats, prepared: Floats) -> Doubles:
+        """`[A]` float64: what the prepared actions are worth in `state` `[S]`.
+
+        For whoever needs no spread: it may cost more than all the rest.
+        """
+        ...
+
     def score(self, state: Floats, prepared: Floats) -> ActionScores:
-        """Scores of the prepared actions in `state` `[S]`."""
+        """The same values to the last bit, with the spread if the policy has one."""
         ...
 
 

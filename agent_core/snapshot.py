@@ -94,7 +94,12 @@ class PolicySnapshot(_Stored):
         updates: int = 0,
         data_range: DataRange = DataRange(),  # noqa: B008 - frozen
     ) -> PolicySnapshot:
-        """Copies the weights, so that learning can go on."""
+        """Copies the weights, so that learning can go on.
+
+        Raises: SnapshotError `non_finite` if the policy is broken, before anybody can load it.
+        """
+        weights = {k: v.detach().cpu().clone() for k, v in policy.state_dict().items()}
+        _refuse_non_finite(weights)
         return cls(
             policy=policy_name,
             model_version=model_version,
@@ -107,7 +112,7 @@ class PolicySnapshot(_Stored):
             data_range=data_range,
             created_at=created_at,
             probes=_record_probes(policy, config.spec),
-            weights={k: v.detach().cpu().clone() for k, v in policy.state_dict().items()},
+            weights=weights,
         )
 
     def save(self, directory: Path) -> None:
@@ -182,7 +187,7 @@ def restore_policy(snapshot: PolicySnapshot, config: AgentConfig) -> Policy:
     """A fresh policy with the snapshot's weights, which has answered the probes as recorded.
 
     Raises: SnapshotError `schema` if features or weights do not fit, `non_finite` if a weight is NaN or
-    infinite, `hash` if a probe is answered differently.
+    infinite, `probe` if a probe is answered differently.
     """
     if snapshot.feature_schema != config.feature_schema:
         found = f"features {snapshot.feature_schema}, the agent has {config.feature_schema}"
@@ -210,6 +215,8 @@ def _record_probes(policy: Policy, spec: ProblemSpec) -> tuple[Probe, ...]:
         state = generator.standard_normal(spec.state_dim).astype(np.float32)
         actions = generator.standard_normal((count, spec.action_dim)).astype(np.float32)
         values = scorer.score(state, scorer.prepare(actions)).value
+        if not np.isfinite(values).all():
+            raise SnapshotError("non_finite", f"a made-up input scores {values.tolist()}")
         probes.append(Probe(state=state.tolist(), actions=actions.tolist(), values=values.tolist()))
     return tuple(probes)
 
@@ -223,7 +230,9 @@ def _check_probes(policy: Policy, probes: tuple[Probe, ...]) -> None:
         # Relative to the largest value: where large terms cancel, rounding is relative to the terms.
         allowed = _PROBE_TOLERANCE * max(1.0, float(np.abs(expected).max()))
         if not np.abs(got - expected).max() <= allowed:
-            raise SnapshotError("hash", f"probe {number} gave {got.tolist()}, not {probe.values}")
+            raise SnapshotError(
+                "probe", f"input {number} scores {got.tolist()}, not {probe.values}"
+            )
 
 
 _CHECKPOINT = "checkpoint-"
@@ -255,7 +264,9 @@ def _write(target: Path, kind: str, body: dict[str, Any], tensors: TrainingState
     temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=target.parent))
     try:
         _write_durably(temporary / _TENSORS, data)
-        _write_durably(temporary / _MANIFEST, json.dumps(sealed, indent=1).encode())
+        _write_durably(
+            temporary / _MANIFEST, json.dumps(sealed, indent=1, allow_nan=False).encode()
+        )
         _sync(temporary)
         temporary.chmod(0o755)  # mkdtemp makes it private; servers may run as another user
         temporary.rename(target)

@@ -4,12 +4,15 @@ Acting works on numpy arrays, one decision at a time: at the sizes that a server
 small nets) numpy costs a quarter of torch's dispatch. Learning works on torch tensors in batches.
 Shape letters: B batch, A actions of one decision, N actions of a whole batch, S state, D action
 features, R rank of a posterior.
+
+Everything here is immutable. The three types that every decision makes say so by `Final`, which the
+type checker holds, and the others by `frozen`, which costs 0.06 us per field of every object made.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,21 +36,21 @@ class ProblemSpec:
     max_actions: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ActionSet:
     """The actions available to one decision.
 
     `ids`: A distinct ids, in the caller's order. `features`: `[A, D]` float32, represented.
     """
 
-    ids: tuple[str, ...]
-    features: Floats
+    ids: Final[tuple[str, ...]]
+    features: Final[Floats]
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ActionScores:
     """What a policy thinks of each available action.
 
@@ -56,11 +59,11 @@ class ActionScores:
     norm of row a and a joint posterior draw is `value + spread @ z` with z standard normal.
     """
 
-    value: Doubles
-    spread: Doubles | None = None
+    value: Final[Doubles]
+    spread: Final[Doubles | None] = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Decision:
     """One choice, with everything needed to evaluate it later.
 
@@ -69,11 +72,11 @@ class Decision:
     `value`: `[A]` float64 scores. `is_greedy`: whether the choice has the highest allowed score.
     """
 
-    index: int
-    propensity: float
-    probabilities: Doubles
-    value: Doubles
-    is_greedy: bool
+    index: Final[int]
+    propensity: Final[float]
+    probabilities: Final[Doubles]
+    value: Final[Doubles]
+    is_greedy: Final[bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from agent_core.errors import FeatureError
 from agent_core.types import Floats
@@ -17,7 +17,6 @@ LARGEST_NUMBER = 1e18
 Numbers = bytes | memoryview | Sequence[float]
 """Python numbers, or little-endian float32 bytes."""
 
-_Raw = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _WIRE = np.dtype("<f4")
 _REAL = frozenset((int, float))
 
@@ -38,47 +37,50 @@ def finite_number(value: object, pointer: str) -> float:
 def read_numbers(
     values: Numbers, count: int, pointer_of: Callable[[int], str] = "/{}".format
 ) -> Floats:
-    """`values` as `[count]` float32; bytes are viewed, not copied.
+    """`values` as `[count]` float32, read-only; bytes are viewed, not copied.
 
+    Numbers are rounded to float32 before their magnitude is looked at, as the sender of bytes did.
     `pointer_of`: position of a number -> where it came from.
 
     Raises:
         FeatureError: `wrong_length`, `wrong_type`, `not_finite`, `too_large`.
     """
-    if isinstance(values, (bytes, memoryview)):
-        raw = _unpacked(values)
-    else:
-        raw = _converted(values, pointer_of)
+    if not isinstance(values, (bytes, memoryview)):
+        values = _packed(values, pointer_of)
+    raw = _unpacked(values)
     if raw.size != count:
         raise FeatureError("", "wrong_length", f"expected {count} numbers, found {raw.size}")
     if count and not _all_within_range(raw):
         at = int(np.flatnonzero(~(np.abs(raw) <= LARGEST_NUMBER))[0])
         raise _out_of_range(float(raw[at]), pointer_of(at))
-    return raw.astype(np.float32, copy=False)
+    return raw
 
 
-def _all_within_range(raw: _Raw) -> bool:
-    # Looks at the extremes by position. A maximum costs twice as much, and a dot product raises a
-    # floating-point warning on overflow. argmax and argmin both stop at the first NaN.
-    largest, smallest = raw[raw.argmax()], raw[raw.argmin()]
-    return bool(largest <= LARGEST_NUMBER and smallest >= -LARGEST_NUMBER)
+def _all_within_range(raw: Floats) -> bool:
+    # Looks at the extremes by position. A maximum costs five times as much, and a dot product raises
+    # a floating-point warning on overflow. argmax and argmin both stop at the first NaN.
+    largest, smallest = raw.item(raw.argmax()), raw.item(raw.argmin())
+    return largest <= LARGEST_NUMBER and smallest >= -LARGEST_NUMBER
 
 
-def _unpacked(values: bytes | memoryview) -> _Raw:
-    size = memoryview(values).nbytes
-    if size % _WIRE.itemsize:
-        raise FeatureError("", "wrong_length", f"{size} bytes are not whole float32 numbers")
-    return np.frombuffer(values, _WIRE)
+def _unpacked(values: bytes | memoryview) -> Floats:
+    try:
+        return np.frombuffer(values, _WIRE)
+    except ValueError:
+        size = memoryview(values).nbytes
+        detail = f"{size} bytes are not whole float32 numbers"
+        raise FeatureError("", "wrong_length", detail) from None
 
 
-def _converted(values: Sequence[float], pointer_of: Callable[[int], str]) -> _Raw:
+def _packed(values: Sequence[float], pointer_of: Callable[[int], str]) -> bytes:
+    # `np.array` takes twice as long for 16 numbers and for 8000.
     if not _REAL.issuperset(map(type, values)):
         at = next(at for at, value in enumerate(values) if type(value) not in _REAL)
         raise _not_a_number(pointer_of(at))
     try:
-        return np.array(values, dtype=np.float64)
-    except OverflowError:  # an integer of more than 308 digits
-        at = next(at for at, value in enumerate(values) if abs(value) > LARGEST_NUMBER)
+        return struct.pack(f"<{len(values)}f", *values)
+    except OverflowError:  # beyond float32
+        at = next(at for at, value in enumerate(values) if not abs(value) <= LARGEST_NUMBER)
         raise _out_of_range(values[at], pointer_of(at)) from None
 
 

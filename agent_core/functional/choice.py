@@ -2,10 +2,12 @@
 
 These run in every decision, so they are numpy on one action set: `value` is `[A]` float64 with A >= 1
 and magnitudes up to `LARGEST_SCORE`, results are `[A]` float64 that sum to 1 within 1e-12. The idiom
-`x[x.argmax()]` is the maximum at a quarter of the price of `x.max()` on ten actions.
+`x[x.argmax()]` is the maximum at a fifth of the price of `x.max()` on ten actions.
 """
 
 from __future__ import annotations
+
+from bisect import bisect_right
 
 import numpy as np
 
@@ -19,14 +21,17 @@ _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 def greedy(value: Doubles) -> Doubles:
     """All probability on the highest value, split equally among exact ties."""
-    ties = value == value[value.argmax()]
-    shares: Doubles = ties / np.count_nonzero(ties)
-    return shares
+    return epsilon_greedy(value, 0.0)
 
 
 def epsilon_greedy(value: Doubles, epsilon: float) -> Doubles:
     """Greedy with probability 1 - epsilon, uniform with probability `epsilon` in [0, 1]."""
-    return with_floor(greedy(value), epsilon / len(value))
+    ties = value == value[value.argmax()]
+    share = epsilon / len(value)
+    probabilities = np.empty(len(value))
+    probabilities.fill(share)  # `np.full` takes three times as long on ten actions
+    probabilities[ties] = (1.0 - epsilon) / np.count_nonzero(ties) + share
+    return probabilities
 
 
 def softmax(value: Doubles, temperature: float) -> Doubles:
@@ -94,7 +99,7 @@ def sample(probabilities: Doubles, uniform: float) -> int:
     `uniform * total` stays below the total, and a search to the right skips steps of height 0.
     """
     cumulative = np.add.accumulate(probabilities)
-    return int(cumulative.searchsorted(uniform * cumulative[-1], "right"))
+    return bisect_right(cumulative, uniform * cumulative.item(-1))
 
 
 def uniform_from(seed: int) -> float:

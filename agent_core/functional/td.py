@@ -14,4 +14,3 @@ def one_step_target(
     a terminal step. `discount`: in [0, 1].
     """
     return reward + discount * bootstraps * next_value
-

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from agent_core.types import ActionScores, Floats, RaggedActions
+from agent_core.types import ActionScores, Doubles, Floats, RaggedActions
 
 
 class JointFeatures(nn.Module):
@@ -100,10 +100,13 @@ class NumpyActionValue:
         """`[A, H + 1]`: the action half of the first layer."""
         return self._hidden.prepare(actions)
 
+    def value(self, state: Floats, prepared: Floats) -> Doubles:
+        value: Floats = self._hidden.features(state, prepared).dot(self._out)
+        return value.astype(np.float64)
+
     def score(self, state: Floats, prepared: Floats) -> ActionScores:
-        """`[A]` float64 values; no spread."""
-        value = self._hidden.features(state, prepared).dot(self._out)
-        return ActionScores(value.astype(np.float64))
+        """Without a spread."""
+        return ActionScores(self.value(state, prepared))
 
 
 _ZERO = np.zeros((), np.float32)

@@ -25,6 +25,7 @@ from service.archive.parts import (
     clear_unfinished,
     last_archived,
     merge_parts,
+    newest_named,
     write_part,
 )
 from service.archive.repository import ArchiveRepository
@@ -35,10 +36,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Log:
-    """How far the log of one policy is archived. `kept`: archived events that are still in Redis."""
+    """How far the log of one policy is archived.
+
+    `after`: up to there everything is on disk. `newest`: the end of the newest part by its name, even if
+    it cannot be read. `kept`: archived events that are still in Redis. `recent`: parts of ours that may
+    still be merged, with their numbers of events.
+    """
 
     folder: Path
     after: StreamId
+    newest: StreamId
     kept: deque[StreamId]
     archived_s: float = 0.0
     recent: list[tuple[Part, int]] = field(default_factory=list)
@@ -79,6 +86,11 @@ class Archiver:
         archived = 0
         while True:
             events = await self._repository.events(keys, state.after, self._part_events)
+            if newest_named(state.folder) != state.newest:
+                # Another worker archives, too: it may have trimmed some events between our reads.
+                log.warning("archive_shared", policy=keys.policy, action="starting over")
+                del self._logs[keys.policy]
+                return archived
             if events:
                 await self._store(keys, state, events)
             archived += len(events)
@@ -88,14 +100,16 @@ class Archiver:
     async def _open(self, keys: PolicyKeys, keep: int) -> _Log:
         folder = self._root / keys.policy
         await asyncio.to_thread(clear_unfinished, folder)
+        newest = newest_named(folder)
         after = await asyncio.to_thread(last_archived, folder)
         kept = await self._repository.newest_ids(keys, after, keep)
-        self._logs[keys.policy] = state = _Log(folder, after, deque(kept, maxlen=keep))
+        self._logs[keys.policy] = state = _Log(folder, after, newest, deque(kept, maxlen=keep))
         return state
 
     async def _store(self, keys: PolicyKeys, state: _Log, events: list[Event]) -> None:
         part = await asyncio.to_thread(write_part, state.folder, events)
         state.after = part.last
+        state.newest = max(state.newest, part.last)
         state.kept.extend(event.stream_id for event in events)
         state.recent.append((part, len(events)))
         metrics.ARCHIVED.labels(keys.policy).inc(len(events))

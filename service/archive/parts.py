@@ -63,6 +63,11 @@ def list_parts(folder: Path) -> list[Part]:
     )
 
 
+def newest_named(folder: Path) -> StreamId:
+    """The highest id that the name of a part promises, whether or not it can be read."""
+    return max((part.last for part in list_parts(folder)), default=START)
+
+
 def write_part(folder: Path, events: Sequence[Event]) -> Part:
     """Puts events, oldest first and at least one, on disk. When it returns they survive a power loss.
 

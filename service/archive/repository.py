@@ -57,12 +57,15 @@ class ArchiveRepository:
         """Forgets the events before `first`."""
         await self._client.xtrim(keys.log, minid=str(first), approximate=False)
 
-    async def trim_replay(self, keys: PolicyKeys, limit: int, learned: StreamId) -> tuple[int, int]:
+    async def trim_replay(
+        self, keys: PolicyKeys, limit: int, learned: StreamId
+    ) -> tuple[int, bool]:
         """Forgets up to a page of the oldest transitions beyond `limit`.
 
-        Returns how many, and how many of those the learner, which is at `learned`, will never see.
+        Returns how many of them the learner, which is at `learned`, will never see, and whether there
+        are more to forget.
         """
         reply: Any = await self._client.eval(
             _TRIM_REPLAY.text, 2, keys.replay, keys.counts, limit, learned.ms, learned.number, _PAGE
         )
-        return int(reply[0]), int(reply[1])
+        return int(reply[1]), int(reply[0]) == _PAGE

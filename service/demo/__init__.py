@@ -1,0 +1,98 @@
+"""`nacre demo`: a real task, played through HTTP against a stack of real processes, and an honest account.
+
+    digits          which label belongs to this image? the action set changes with every request
+    cartpole        a gymnasium environment, played as episodes
+    open_bandit     ten thousand logged decisions of somebody else
+
+Only this package of the service is a client of it: everything goes through `nacre_client`. Afterwards
+the archived log is read, because an account that only asks the counters would believe them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+
+from nacre_client import NacreError
+from service.stack import StackError
+
+if TYPE_CHECKING:
+    from service.demo.report import Report
+    from service.demo.stage import Stage
+
+
+class Demo(Protocol):
+    """One demo: which policy it needs, and what it plays."""
+
+    def policy(self) -> dict[str, object]: ...
+
+    async def play(self, stage: Stage, console: Console) -> Report: ...
+
+
+def run_demo(
+    *,
+    env: str | None,
+    log: str | None,
+    json: Path | None,
+    plot: Path,
+    requests: int | None,
+    seed: int,
+) -> int:
+    """Plays one demo; returns the exit code: 1 when a promise was broken, 2 when it could not start."""
+    console = Console(highlight=False)
+    try:
+        demo = _choose(env, log, requests, seed)
+    except ModuleNotFoundError as missing:
+        console.print(f"the demo needs {missing.name}: pip install 'nacre\\[demo]'", style="red")
+        return 2
+    except ValueError as error:
+        console.print(str(error), style="red", markup=False)
+        return 2
+    try:
+        report = _play(demo, console)
+    except (StackError, NacreError) as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+    report.chart.draw(plot)
+    report.show(console, plot)
+    if json is not None:
+        report.write(json)
+    return 0 if report.is_kept else 1
+
+
+def _choose(env: str | None, log: str | None, requests: int | None, seed: int) -> Demo:
+    """Imports only what the chosen demo needs.
+
+    Raises:
+        ValueError: there is no such demo.
+        ModuleNotFoundError: an optional dependency is not installed.
+    """
+    import matplotlib as _  # noqa: F401, ICN001  # every demo draws: say now that it is missing
+
+    if env is not None and log is not None:
+        raise ValueError("--env and --log are two demos; choose one")
+    if requests is not None and requests < 1:
+        raise ValueError(f"--requests is {requests}; expected at least 1")
+    if env is not None:
+        from service.demo.cartpole import EpisodesDemo
+
+        return EpisodesDemo(env, requests, seed)
+    if log is not None:
+        from service.demo.open_bandit import NAME, OpenBanditDemo
+
+        if log != NAME:
+            raise ValueError(f"there is no log {log!r}; the one that is shipped is {NAME!r}")
+        return OpenBanditDemo(requests)
+    from service.demo.digits import DigitsDemo
+
+    return DigitsDemo(requests, seed)
+
+
+def _play(demo: Demo, console: Console) -> Report:
+    from service.demo.stage import running
+
+    with running(demo.policy(), console) as stage:
+        return asyncio.run(demo.play(stage, console))

@@ -2,6 +2,7 @@
 -- KEYS 1 decision  2 ledger  3 log  4 due  5 counts  6 early
 -- ARGV 1 decision id  2 reward id  3 entry  4 op  5 final (0|1)  6 now_ms  7 early cap  8 early ttl ms  9 event
 -- Returns {state, entry, arrival_ms, entry, arrival_ms, ...}: the entries that count after this call.
+local changed = 'w:' .. ARGV[2]
 local function answer(state)
   redis.call('HINCRBY', KEYS[5], 'reward_' .. state, 1)
   local out = {state}
@@ -17,7 +18,7 @@ end
 local function write()
   local now, first = 'r:' .. ARGV[2], 'o:' .. ARGV[2]
   local current = redis.call('HGET', KEYS[2], now)
-  if ARGV[4] ~= 'add' then redis.call('HSETNX', KEYS[2], first, current) end
+  if ARGV[4] ~= 'add' then redis.call('HSETNX', KEYS[2], first, current) redis.call('HSET', KEYS[2], changed, ARGV[6]) end
   if ARGV[4] == 'retract' then redis.call('HDEL', KEYS[2], now)
   else
     redis.call('HSET', KEYS[2], now, ARGV[3])
@@ -29,12 +30,15 @@ local function write()
 end
 
 local life = redis.call('HMGET', KEYS[1], 's', 'a')
-local held = redis.call('HMGET', KEYS[2], 'r:' .. ARGV[2], 'o:' .. ARGV[2], 'l:' .. ARGV[2])
+local held = redis.call('HMGET', KEYS[2], 'r:' .. ARGV[2], 'o:' .. ARGV[2], 'l:' .. ARGV[2], changed)
+if held[3] == ARGV[3] then return answer('duplicate') end
 if ARGV[4] == 'add' then
-  if held[1] == ARGV[3] or held[3] == ARGV[3] then return answer('duplicate') end
+  if held[1] == ARGV[3] then return answer('duplicate') end
   if held[2] == ARGV[3] then return answer('superseded') end
   if held[1] or held[2] or held[3] then return answer('conflict') end
 else
+  -- A correction that is delivered again must not undo the one after it.
+  if held[4] and tonumber(ARGV[6]) < tonumber(held[4]) then return answer('superseded') end
   if not held[1] then return answer(held[2] and ARGV[4] == 'retract' and 'duplicate' or 'unknown_reward') end
   if ARGV[4] == 'amend' and held[1] == ARGV[3] then return answer('duplicate') end
 end
@@ -48,7 +52,8 @@ if not life[1] then
   return answer('pending_decision')
 end
 if life[1] ~= 'open' then
-  redis.call('HSET', KEYS[2], 'l:' .. ARGV[2], ARGV[3])
+  redis.call('HSET', KEYS[2], 'l:' .. ARGV[2], ARGV[3], changed, ARGV[6])
+  redis.call('HSETNX', KEYS[2], 't:' .. ARGV[2], ARGV[6])
   -- A ledger that begins only now must not outlive its decision.
   local left = redis.call('PTTL', KEYS[1])
   if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end

@@ -33,12 +33,9 @@ def learned_by(versions: Sequence[VersionDescription], replay_id: str) -> list[i
     ]
 
 
-def versions_to_forget(
-    versions: Sequence[VersionDescription], *, live: int, previous: int
-) -> list[int]:
-    """Versions that nobody needs: not among the newest, and neither live nor the way back."""
-    numbers = sorted(one.version for one in versions)
-    return [n for n in numbers[:-KEPT_VERSIONS] if n not in (live, previous)]
+def oldest_kept(versions: Sequence[int]) -> int:
+    """The oldest of the newest versions: those before it may be forgotten."""
+    return sorted(versions)[-KEPT_VERSIONS:][0]
 
 
 def is_news(training: PolicyTraining, published: Published | None) -> bool:
@@ -90,8 +87,8 @@ def finished(
     now_ms: int,
     *,
     verdict: str,
-    metrics: Mapping[str, float],
-    candidate: int | None,
+    metrics: Mapping[str, float] | None = None,
+    candidate: int | None = None,
 ) -> JobReport:
     """The report of a job that has come to its end."""
     start = report.start
@@ -106,7 +103,7 @@ def finished(
         start=start,
         data=DataRange(start.position, here.position, learned),
         skipped=dict(Counter(here.skipped) - Counter(start.skipped)),
-        metrics={**metrics, "updates": updates},
+        metrics={**(metrics or {}), "updates": updates},
         candidate=candidate,
         verdict=verdict,
     )

@@ -117,14 +117,14 @@ class LearnerStatus(Struct, frozen=True, kw_only=True):
     not train or publish, or empty.
     """
 
-    at_ms: int
-    lineage: int
-    position: str
-    checkpoint: str
-    experience: int
-    updates: int
-    missed: int
-    skipped: dict[str, int]
+    at_ms: int = 0
+    lineage: int = 0
+    position: str = ""
+    checkpoint: str = ""
+    experience: int = 0
+    updates: int = 0
+    missed: int = 0
+    skipped: dict[str, int] = {}
     refused: str = ""
 
 

@@ -22,6 +22,7 @@ import msgspec
 import torch
 
 from agent_core.errors import SnapshotError
+from agent_core.interfaces import Policy
 from agent_core.snapshot import DataRange, PolicySnapshot, TrainingCheckpoint
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.types import ActionSet, Floats, ProblemSpec, Transition
@@ -62,6 +63,11 @@ class PolicyTraining:
         self.progress = Progress()
 
     # -- learning -----------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in training; changes in place."""
+        return self._learner.policy
 
     @property
     def experience(self) -> int:
@@ -122,14 +128,14 @@ class PolicyTraining:
 
     def is_finite(self) -> bool:
         """Whether every weight is a number; otherwise nothing of this may be published or kept."""
-        weights = self._learner.policy.state_dict().values()
+        weights = self.policy.state_dict().values()
         return all(bool(w.isfinite().all()) for w in weights if w.is_floating_point())
 
     def snapshot(self, version: int, parent: int, made_at: str) -> PolicySnapshot:
         """The weights as they are, as version `version`."""
         here = self.progress
         return PolicySnapshot.of(
-            self._learner.policy,
+            self.policy,
             policy_name=self._config.policy,
             model_version=version,
             config=self._config.agent,

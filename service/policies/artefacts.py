@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from agent_core.errors import SnapshotError
@@ -35,6 +36,13 @@ class ArtefactStore:
     def forget(self, policy: str, version: int) -> None:
         """Deletes one version's files, if they are there."""
         shutil.rmtree(self._path(policy, version), ignore_errors=True)
+
+    def sweep(self, policy: str, below: int, keep: Collection[int]) -> None:
+        """Deletes the versions before `below`, but for those in `keep`."""
+        folder = self._root / policy
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name.isdecimal() and int(path.name) < below and int(path.name) not in keep:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _path(self, policy: str, version: int) -> Path:
         return self._root / policy / str(version)

@@ -7,9 +7,10 @@ makes is named by the policy's `feature_schema`, so that a learner refuses what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from agent_core.config import AgentConfig
 from agent_core.errors import FeatureError
@@ -17,6 +18,8 @@ from agent_core.types import ActionSet, Floats
 from service.decisions.schemas import ActionItem, Actions, ActionTable, Observation
 from service.errors import InvalidError
 from service.policies.catalog import CatalogDocument
+
+Rows: TypeAlias = npt.NDArray[np.intp]
 
 
 class Encoding:
@@ -33,9 +36,8 @@ class Encoding:
         self._action = config.action_featurizer()
         self._representation = config.representation()
         self.catalog = self._encode_catalog(document)
-        self._rows: Mapping[str, int] = {
-            action_id: row for row, action_id in enumerate(self.catalog.ids)
-        }
+        rows: dict[object, int] = {action_id: row for row, action_id in enumerate(self.catalog.ids)}
+        self._row_of = rows.__getitem__
 
     def _encode_catalog(self, document: CatalogDocument) -> ActionSet:
         ids = tuple(document.actions)
@@ -74,47 +76,32 @@ class Encoding:
 
     # -- actions ------------------------------------------------------------------------------
 
-    def actions(
-        self, actions: Actions, pointer: str = "/actions"
-    ) -> tuple[ActionSet, list[int] | None]:
+    def actions(self, actions: Actions, pointer: str = "/actions") -> tuple[ActionSet, Rows | None]:
         """The action set in the caller's order, and its catalog rows if it came from the catalog.
 
         Raises:
             InvalidError: an id is unknown or twice, a feature is wrong, or there are too many.
         """
-        given: Sequence[str | ActionItem] = (
-            actions.ids if isinstance(actions, ActionTable) else actions
-        )
+        if isinstance(actions, ActionTable):
+            self._refuse_too_many(actions.ids, pointer)
+            return self._from_table(_distinct(actions.ids, pointer), actions, pointer), None
+        self._refuse_too_many(actions, pointer)
+        try:
+            rows = np.fromiter(map(self._row_of, actions), np.intp, len(actions))
+        except (KeyError, TypeError):  # not all of them are ids of the catalog
+            return self._from_items(actions, pointer), None
+        ids = _distinct(cast("list[str]", actions), pointer)
+        return ActionSet(ids, self.catalog.features.take(rows, 0)), rows
+
+    def _refuse_too_many(self, given: Sequence[object], pointer: str) -> None:
         if len(given) > self.max_actions:
             detail = f"{len(given)} actions given, at most {self.max_actions} allowed; send fewer or raise `agent.max_actions`"
             raise InvalidError(pointer, detail, "TooManyActions", "too_many")
-        is_plain = set(map(type, given)) <= {str}
-        ids = cast("tuple[str, ...]", tuple(given)) if is_plain else tuple(map(_id_of, given))
-        if len(set(ids)) != len(ids):
-            raise _duplicate(ids, pointer)
-        if isinstance(actions, ActionTable):
-            return self._from_table(ids, actions, pointer), None
-        if is_plain:
-            return self._from_ids(ids, given, pointer)
-        return self._from_items(ids, given, pointer), None
 
-    def _from_ids(
-        self, ids: tuple[str, ...], given: Sequence[str | ActionItem], pointer: str
-    ) -> tuple[ActionSet, list[int] | None]:
-        rows = self._rows
-        try:
-            index = [rows[action_id] for action_id in ids]
-        except KeyError as missing:
-            if self._action.dim == 0:
-                return self._from_items(ids, given, pointer), None
-            detail = "the id is not in the policy's catalog; add it, or send the action with its features"
-            where = f"{pointer}/{ids.index(missing.args[0])}"
-            raise InvalidError(where, detail, "UnknownAction", "unknown_action") from None
-        return ActionSet(ids, self.catalog.features.take(index, 0)), index
-
-    def _from_items(
-        self, ids: tuple[str, ...], items: Sequence[str | ActionItem], pointer: str
-    ) -> ActionSet:
+    def _from_items(self, items: Sequence[str | ActionItem], pointer: str) -> ActionSet:
+        ids = _distinct([item if isinstance(item, str) else item.id for item in items], pointer)
+        if self._action.dim and all(isinstance(item, str) for item in items):
+            raise self._unknown(ids, pointer)
         features = np.empty((len(ids), self._action.dim), np.float32)
         for at, item in enumerate(items):
             try:
@@ -136,6 +123,14 @@ class Encoding:
             raise InvalidError(where, error.detail, field_code=error.code) from None
         return ActionSet(ids, self._representation.encode(ids, features))
 
+    def _unknown(self, ids: Sequence[str], pointer: str) -> InvalidError:
+        known = set(self.catalog.ids)
+        at = next(at for at, action_id in enumerate(ids) if action_id not in known)
+        detail = (
+            "the id is not in the policy's catalog; add it, or send the action with its features"
+        )
+        return InvalidError(f"{pointer}/{at}", detail, "UnknownAction", "unknown_action")
+
     def _encode_action(
         self, vector: Sequence[float] | bytes | None, features: Mapping[str, object] | None
     ) -> Floats:
@@ -148,12 +143,10 @@ class Encoding:
         raise FeatureError("", "one_form", "send exactly one of `vector` and `features`")
 
 
-def _id_of(item: str | ActionItem) -> str:
-    return item if isinstance(item, str) else item.id
-
-
-def _duplicate(ids: Sequence[str], pointer: str) -> InvalidError:
-    first = {action_id: at for at, action_id in reversed(list(enumerate(ids)))}
-    at = next(at for at, action_id in enumerate(ids) if first[action_id] != at)
+def _distinct(given: Sequence[str], pointer: str) -> tuple[str, ...]:
+    ids = tuple(given)
+    if len(set(ids)) == len(ids):
+        return ids
+    at = next(at for at, action_id in enumerate(ids) if action_id in ids[:at])
     detail = "the id appears earlier in the list; every action needs its own"
-    return InvalidError(f"{pointer}/{at}", detail, "DuplicateAction", "duplicate")
+    raise InvalidError(f"{pointer}/{at}", detail, "DuplicateAction", "duplicate")

@@ -22,12 +22,13 @@ from redis.exceptions import RedisError
 
 from service import metrics
 from service.archive.archiver import Archiver
-from service.archive.logic import StreamId
+from service.archive.logic import START, StreamId
 from service.archive.repository import ArchiveRepository
 from service.clock import now_ms
 from service.joining.frames import Frames
 from service.joining.joiner import Joiner, Watched
 from service.joining.repository import JoinRepository
+from service.learning.repository import LearningRepository
 from service.policies.config import EpisodeRule
 from service.policies.repository import PolicyRepository
 from service.settings import Settings
@@ -84,6 +85,7 @@ class Worker:
             part_events=settings.archive_part_events,
             every_s=settings.archive_every_s,
         )
+        self._learning = LearningRepository(client)
         self._server = ServerRepository(client)
         self._is_alarmed = False
 
@@ -155,10 +157,16 @@ class Worker:
         await self._joins.seal_idle(policy.keys, policy.config, since_ms, at_ms, _SWEPT)
 
     async def _sweep_replay(self, policy: Watched) -> None:
-        learned = StreamId(0, 0)
-        forgotten, missed = await self._logs.trim_replay(
-            policy.keys, policy.config.replay_limit, learned
-        )
+        """Keeps the newest transitions; what goes before the learner could read it is counted."""
+        status = await self._learning.status(policy.keys)
+        learned = StreamId.parse(status.checkpoint) if status else START
+        is_more = True
+        while is_more:
+            missed, is_more = await self._logs.trim_replay(
+                policy.keys, policy.config.replay_limit, learned
+            )
+            if missed:
+                log.warning("replay_dropped", policy=policy.keys.policy, transitions=missed)
 
     async def _watch_memory(self) -> None:
         memory = await self._server.memory()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +103,16 @@ def test_a_snapshot_does_not_follow_further_learning() -> None:
     assert fingerprint(snapshot.weights) == before
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    broken = _snapshot().model_copy(update={"experience": float("nan")})
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, f"no space for {descriptor}")
 
-    with pytest.raises(ValueError, match="JSON"):
-        broken.save(tmp_path / "4")
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OSError, match="no space"):
+        _snapshot().save(tmp_path / "4")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -196,7 +204,7 @@ def test_weights_that_answer_the_probes_differently_are_refused() -> None:
     snapshot = _snapshot()
     snapshot.weights["mean"].add_(0.01)
 
-    with pytest.raises(SnapshotError, match="hash: probe 0"):
+    with pytest.raises(SnapshotError, match="probe: input 0"):
         restore_policy(snapshot, _config(featured()))
 
 
@@ -273,18 +281,25 @@ def test_no_checkpoint_yet_is_none(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_is_sealed_but_lacks_a_field_is_refused(tmp_path: Path) -> None:
-    shorter = _snapshot().model_dump(exclude={"probes"})
-    from agent_core import snapshot as module
+    _snapshot().save(tmp_path / "4")
+    path = tmp_path / "4" / _MANIFEST
+    sealed = json.loads(path.read_text())
+    del sealed["manifest"]["probes"]
+    canonical = json.dumps(sealed["manifest"], sort_keys=True, separators=(",", ":"))
+    sealed["manifest_sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
 
-    module._write(tmp_path / "4", "policy", shorter, {"x": torch.ones(1)})
+    path.write_text(json.dumps(sealed))
 
     assert _refusal(tmp_path / "4") == "format"
-    assert json.loads((tmp_path / "4" / _MANIFEST).read_text())["format_version"] == 1
 
 
-def _tear(directory: Path) -> None:
-    path = directory / _TENSORS
-    path.write_bytes(path.read_bytes()[:-4])
+def test_a_policy_that_broke_in_training_gives_no_snapshot() -> None:
+    config = _config(featured())
+    policy = _policy(config)
+    next(iter(policy.state_dict().values())).view(-1)[0] = float("nan")
+
+    with pytest.raises(SnapshotError, match="non_finite"):
+        PolicySnapshot.of(policy, policy_name="p", model_version=1, config=config, created_at="now")
 
 
 def test_scores_of_a_restored_policy_are_finite_for_ordinary_inputs() -> None:
@@ -297,3 +312,8 @@ def test_scores_of_a_restored_policy_are_finite_for_ordinary_inputs() -> None:
     )
 
     assert np.isfinite(scores.value).all()
+
+
+def _tear(directory: Path) -> None:
+    path = directory / _TENSORS
+    path.write_bytes(path.read_bytes()[:-4])

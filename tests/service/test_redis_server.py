@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from tests.support.processes import Child, Children, wait_until
 from tests.support.redis import StartRedis, kill
 
 MakeProgram = Callable[[str, str], Path]
+StartOwner = Callable[[Path], tuple[Child, int]]
 
 # A service in miniature: owns a private Redis, writes one entry, says so, and waits to be killed.
 OWNER = """
@@ -85,11 +86,20 @@ def write_until_refused(client: redis.Redis) -> None:
         client.set(f"filler-{number}", b"x" * 100_000)
 
 
-def start_owner(children: Children, directory: Path) -> tuple[Child, int]:
-    """A running owner of a private Redis in `directory`, and the process id of that Redis."""
-    owner = children.spawn([sys.executable, "-c", OWNER, str(directory)], name="owner")
-    owner.wait_until(lambda: "redis is" in owner.output(), what="its Redis to be ready")
-    return owner, int(owner.output().split()[-1])
+@pytest.fixture
+def start_owner(children: Children) -> Iterator[StartOwner]:
+    """Starts an owner of a private Redis in a directory: the owner, and the process id of its Redis."""
+    redis_pids: list[int] = []
+
+    def start(directory: Path) -> tuple[Child, int]:
+        owner = children.spawn([sys.executable, "-c", OWNER, str(directory)], name="owner")
+        owner.wait_until(lambda: "redis is" in owner.output(), what="its Redis to be ready")
+        redis_pids.append(int(owner.output().split()[-1]))
+        return owner, redis_pids[-1]
+
+    yield start
+    for pid in filter(is_running, redis_pids):  # the test failed, or failed to wait: leave nothing
+        os.kill(pid, signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:
@@ -383,9 +393,9 @@ def test_a_rewrite_that_a_crash_left_behind_does_not_fill_the_disk(
 @pytest.mark.faults
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_the_server_ends_with_its_owner_however_that_one_ends(
-    children: Children, tmp_path: Path, how: signal.Signals
+    start_owner: StartOwner, tmp_path: Path, how: signal.Signals
 ) -> None:
-    owner, redis_pid = start_owner(children, tmp_path / "data")
+    owner, redis_pid = start_owner(tmp_path / "data")
 
     os.kill(owner.pid, how)
 
@@ -394,9 +404,9 @@ def test_the_server_ends_with_its_owner_however_that_one_ends(
 
 @pytest.mark.faults
 def test_a_service_that_replaces_a_killed_one_at_once_finds_its_data(
-    children: Children, start_redis: StartRedis, tmp_path: Path
+    start_owner: StartOwner, start_redis: StartRedis, tmp_path: Path
 ) -> None:
-    owner, _ = start_owner(children, tmp_path / "data")
+    owner, _ = start_owner(tmp_path / "data")
     owner.kill()
 
     successor = start_redis(tmp_path / "data")
@@ -407,9 +417,9 @@ def test_a_service_that_replaces_a_killed_one_at_once_finds_its_data(
 
 @pytest.mark.faults
 def test_a_server_that_outlives_its_killed_owner_keeps_the_directory_until_it_ends(
-    children: Children, start_redis: StartRedis, tmp_path: Path
+    start_owner: StartOwner, start_redis: StartRedis, tmp_path: Path
 ) -> None:
-    owner, redis_pid = start_owner(children, tmp_path / "data")
+    owner, redis_pid = start_owner(tmp_path / "data")
     os.kill(redis_pid, signal.SIGSTOP)  # as one that hangs on a slow disk while it shuts down
     owner.kill()
     with pytest.raises(RedisServerError, match="another Nacre already uses"):

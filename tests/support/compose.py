@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,18 @@ def dockerfile_instructions(path: Path) -> list[tuple[str, str]]:
 
 
 class LocalCompose:
-    """A compose project on this machine, everything it writes below `place`."""
+    """A compose project on this machine, everything it writes below `place`.
 
-    def __init__(self, root: Path, place: Path, children: Children) -> None:
+    `mounts` replaces folders of the source tree that the compose file mounts, as an administrator would.
+    """
+
+    def __init__(
+        self, root: Path, place: Path, children: Children, *, mounts: Mapping[str, Path]
+    ) -> None:
         self._root = root
         self._place = place
         self._children = children
+        self._mounts = mounts
         self._project = load_compose(root / "docker-compose.yml")
         self._image = dockerfile_instructions(root / "Dockerfile")
         self.services: dict[str, dict[str, Any]] = {
@@ -126,8 +133,7 @@ class LocalCompose:
         paths = {"/tmp": self._folder("tmp", name), "/run/secrets": self._folder("secrets")}
         for volume in service.get("volumes", []):
             source, inside = volume.split(":")[:2]
-            bound = source.startswith(".")
-            paths[inside] = self._root / source if bound else self._folder("volumes", source)
+            paths[inside] = self._mounts.get(source) or self._folder("volumes", source)
         return paths
 
     def _folder(self, *parts: str) -> Path:

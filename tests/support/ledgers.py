@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,11 @@ import msgspec
 from redis.asyncio import Redis
 
 from agent_core.types import Transition
-from service.decisions.records import DecisionRecord, encode_record
+from service.archive.logic import Event
+from service.decisions.records import DecisionRecord, decode_record, encode_record
 from service.decisions.repository import RECORD, DecisionRepository, EpisodePlace, NewDecision
-from service.feedback.logic import new_reward
-from service.feedback.repository import SCRIPTS, FeedbackRepository
+from service.feedback.logic import RewardEvent, new_reward
+from service.feedback.repository import SCRIPTS, FeedbackRepository, NewReward
 from service.feedback.schemas import Reward
 from service.joining.frames import Frames
 from service.joining.joiner import Joiner, Watched
@@ -46,11 +47,12 @@ class World:
         self.config = config
         self.keys = PolicyKeys(config.policy)
         self.now_ms = START_MS
+        self.deferred: set[str] = set()
         self.policies = PolicyRepository(client)
         self._decisions = DecisionRepository(link, client)
         self._feedback = FeedbackRepository(link)
-        self._joins = JoinRepository(client)
-        self._joiner = Joiner(self._joins, Frames(self.policies))
+        self.joins = JoinRepository(client)
+        self.joiner = Joiner(self.joins, Frames(self.policies))
         self._ids = map(str, itertools.count())
 
     @property
@@ -174,6 +176,8 @@ class World:
 
     async def decide(self, decision_id: str, *, activated: bool = True, **about: Any) -> Any:
         """Makes and records a decision; returns the reply of the script."""
+        if not activated:
+            self.deferred.add(decision_id)
         return await self.write(self.decision(decision_id, **about), activated=activated)
 
     async def reward(self, decision_id: str, value: float | None, **about: Any) -> str:
@@ -189,10 +193,30 @@ class World:
         return str(reply.decode())
 
     async def seal(self, episode_id: str, status: str, end: bytes = b"") -> str:
+        event = msgspec.msgpack.encode([episode_id, status, self.now_ms])
         reply = await self._feedback.seal(
-            self.keys, self.config, episode_id, status, end, b"", self.now_ms
+            self.keys, self.config, episode_id, status, end, event, self.now_ms
         )
         return str(reply.decode())
+
+    async def redeliver(self, events: Iterable[Event]) -> None:
+        """Sends everything again that the events of a log came from, as it came then."""
+        for event in events:
+            match event.type:
+                case "decision" | "shadow":
+                    record = decode_record(event.body)
+                    await self.write(record, activated=event.decision_id not in self.deferred)
+                case "reward" | "late_reward":
+                    old = msgspec.msgpack.decode(event.body, type=RewardEvent)
+                    new = NewReward(
+                        event.decision_id, old.reward_id, old.entry, old.op, old.final, event.body
+                    )
+                    await self._feedback.reward(self.keys, self.config.reward, new, old.received_ms)
+                case "activation":
+                    await self.activate(event.decision_id)
+                case "seal":
+                    episode_id, status, _ = msgspec.msgpack.decode(event.body)
+                    await self.seal(episode_id, status)
 
     # -- what the worker does ---------------------------------------------------------------------
 
@@ -207,18 +231,18 @@ class World:
         self.now_ms = self.now_ms if at_ms is None else at_ms
         policy, closed = await self.watched(), 0
         while True:
-            [due] = await self._joins.due([self.keys], self.now_ms, 500)
+            [due] = await self.joins.due([self.keys], self.now_ms, 500)
             if not due:
                 return closed
-            closed += await self._joiner.join(policy, due, self.now_ms)
+            closed += await self.joiner.join(policy, due, self.now_ms)
 
     async def seal_idle(self) -> int:
         since_ms = self.now_ms - int((self.config.episodes or _NO_EPISODES).idle_s * 1000)
-        return await self._joins.seal_idle(self.keys, self.config, since_ms, self.now_ms, 10_000)
+        return await self.joins.seal_idle(self.keys, self.config, since_ms, self.now_ms, 10_000)
 
     async def forget_early(self) -> int:
         before_ms = self.now_ms - int(self.config.reward.early_s * 1000)
-        return await self._joins.forget_early(self.keys, before_ms, 10_000)
+        return await self.joins.forget_early(self.keys, before_ms, 10_000)
 
     # -- what is seen -----------------------------------------------------------------------------
 
@@ -232,6 +256,21 @@ class World:
         return {
             name: count for name, count in counts.items() if count and not name.endswith("_length")
         }
+
+    async def dump(self) -> dict[bytes, Any]:
+        """Every key of the policy with its value, but for the counters of repeated deliveries."""
+        found: dict[bytes, Any] = {}
+        async for key in self.client.scan_iter(match=f"nacre:{{{self.config.policy}}}:*"):
+            match await self.client.type(key):
+                case b"hash":
+                    value = await self.client.hgetall(key)
+                    repeated = {b"reward_duplicate", b"reward_superseded", b"reward_unknown_reward"}
+                    found[key] = {k: v for k, v in value.items() if k not in repeated}
+                case b"stream":
+                    found[key] = await self.client.xrange(key)
+                case b"zset":
+                    found[key] = await self.client.zrange(key, 0, -1, withscores=True)
+        return found
 
     async def state(self, decision_id: str) -> str:
         state = await self.client.hget(self.keys.decision_prefix + decision_id, "s")

@@ -24,6 +24,7 @@ from agent_core.interfaces import (
 )
 from agent_core.types import (
     ActionScores,
+    Doubles,
     Floats,
     ProblemSpec,
     RaggedActions,
@@ -83,11 +84,9 @@ class LinearPolicy(Policy):
     def scorer(self) -> Scorer:
         mean = self.mean.cpu().numpy().astype(np.float32)
         factor = self.factor.cpu().numpy().astype(np.float32)
-        # Mean and factor side by side: one product gives the value and the spread.
-        weights = np.column_stack([mean, factor])
         if self.interactions:
-            return _InteractionScorer(weights.reshape(*self._shape, -1))
-        return _AdditiveScorer(weights, self._shape[0])
+            return _InteractionScorer(mean.reshape(self._shape), factor.reshape(*self._shape, -1))
+        return _AdditiveScorer(mean, factor, self._shape[0])
 
 
 class LinearLearner:
@@ -119,46 +118,48 @@ class LinearLearner:
 
 
 class _InteractionScorer:
-    """`weights`: `[S + 1, D + 1, 1 + d]`, the mean and the factor per pair of a state and an action entry.
+    """`mean`: `[S + 1, D + 1]`, `factor`: `[S + 1, D + 1, d]`, per pair of a state and an action entry.
 
     Contracting the state first costs d^2 + A D d multiplications instead of A d^2.
     """
 
-    def __init__(self, weights: Floats) -> None:
-        self._constant = weights[0].reshape(-1)
-        self._by_state = weights[1:].reshape(len(weights) - 1, self._constant.size)
-        self._rows = weights.shape[1]
+    def __init__(self, mean: Floats, factor: Floats) -> None:
+        self._mean, self._mean_by_state = mean[0], mean[1:]
+        self._factor = factor[0].reshape(-1)
+        self._factor_by_state = factor[1:].reshape(len(factor) - 1, self._factor.size)
 
     def prepare(self, actions: Floats) -> Floats:
         """`[A, D + 1]`: (1, action)."""
-        return _with_one(actions)
+        return np.column_stack([np.ones(len(actions), np.float32), actions])
+
+    def value(self, state: Floats, prepared: Floats) -> Doubles:
+        per_action = self._mean + state.dot(self._mean_by_state)
+        value: Floats = prepared.dot(per_action)
+        return value.astype(np.float64)
 
     def score(self, state: Floats, prepared: Floats) -> ActionScores:
-        per_action = (self._constant + state.dot(self._by_state)).reshape(self._rows, -1)
-        return _split(prepared.dot(per_action))
+        per_action = self._factor + state.dot(self._factor_by_state)
+        spread = prepared.dot(per_action.reshape(self._mean.size, -1))
+        return ActionScores(self.value(state, prepared), spread.astype(np.float64))
 
 
 class _AdditiveScorer:
-    """`weights`: `[1 + S + D, 1 + d]`; the action half is prepared, the state half is one row."""
+    """`mean`: `[1 + S + D]`, `factor`: `[1 + S + D, d]`; the state half is one row for all actions."""
 
-    def __init__(self, weights: Floats, state_rows: int) -> None:
-        self._constant = weights[0]
-        self._by_state = weights[1:state_rows]
-        self._by_action = weights[state_rows:]
+    def __init__(self, mean: Floats, factor: Floats, state_rows: int) -> None:
+        weights = np.column_stack([mean, factor])
+        self._constant, self._by_action = weights[0], weights[state_rows:]
+        self._mean_by_state, self._factor_by_state = mean[1:state_rows], factor[1:state_rows]
 
     def prepare(self, actions: Floats) -> Floats:
         """`[A, 1 + d]`: what the action adds to the value and the spread, and the constant."""
         prepared: Floats = actions.dot(self._by_action) + self._constant
         return prepared
 
+    def value(self, state: Floats, prepared: Floats) -> Doubles:
+        value: Floats = prepared[:, 0] + state.dot(self._mean_by_state)
+        return value.astype(np.float64)
+
     def score(self, state: Floats, prepared: Floats) -> ActionScores:
-        return _split(prepared + state.dot(self._by_state))
-
-
-def _with_one(rows: Floats) -> Floats:
-    return np.column_stack([np.ones(len(rows), np.float32), rows])
-
-
-def _split(table: Floats) -> ActionScores:
-    wide = table.astype(np.float64)
-    return ActionScores(value=wide[:, 0], spread=wide[:, 1:])
+        spread = prepared[:, 1:] + state.dot(self._factor_by_state)
+        return ActionScores(self.value(state, prepared), spread.astype(np.float64))

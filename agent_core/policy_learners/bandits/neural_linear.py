@@ -27,7 +27,14 @@ from agent_core.interfaces import (
 )
 from agent_core.networks.action_value import ActionValueNetwork, JointFeatures, NumpyFeatures
 from agent_core.policy_learners.gradient import GradientStep
-from agent_core.types import ActionScores, Floats, ProblemSpec, RaggedActions, TransitionBatch
+from agent_core.types import (
+    ActionScores,
+    Doubles,
+    Floats,
+    ProblemSpec,
+    RaggedActions,
+    TransitionBatch,
+)
 
 
 class NeuralLinearConfig(PolicyLearnerConfig):
@@ -144,17 +151,21 @@ class NeuralLinearLearner:
 class _NeuralLinearScorer:
     def __init__(self, policy: NeuralLinearPolicy) -> None:
         self._hidden = NumpyFeatures(policy.body)
-        mean, factor = policy.mean.cpu().numpy(), policy.factor.cpu().numpy()
-        # Mean and factor side by side: one product gives the value and the spread.
-        self._head = np.column_stack([mean, factor]).astype(np.float32)
+        self._mean = policy.mean.cpu().numpy().astype(np.float32)
+        self._factor = policy.factor.cpu().numpy().astype(np.float32)
 
     def prepare(self, actions: Floats) -> Floats:
         """`[A, H + 1]`: the action half of the first layer."""
         return self._hidden.prepare(actions)
 
+    def value(self, state: Floats, prepared: Floats) -> Doubles:
+        value: Floats = self._hidden.features(state, prepared).dot(self._mean)
+        return value.astype(np.float64)
+
     def score(self, state: Floats, prepared: Floats) -> ActionScores:
-        table = self._hidden.features(state, prepared).dot(self._head).astype(np.float64)
-        return ActionScores(value=table[:, 0], spread=table[:, 1:])
+        features = self._hidden.features(state, prepared)
+        value, spread = features.dot(self._mean), features.dot(self._factor)
+        return ActionScores(value.astype(np.float64), spread.astype(np.float64))
 
 
 def _with_constant(hidden: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from tests.support.learners import SPEC, made_up
 
 
 def _learner(**config: float) -> tuple[NeuralLinearPolicy, NeuralLinearLearner]:
-    settings = NeuralLinearConfig(hidden=(8,), **config)  # type: ignore[arg-type]
+    settings = NeuralLinearConfig(hidden=(8,), **config)
     torch.manual_seed(0)
     policy = settings.build_policy(SPEC)
     return policy, NeuralLinearLearner(policy, settings)

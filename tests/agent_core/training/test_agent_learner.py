@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from typing_extensions import override
 
 from agent_core.interfaces import (
     Capability,
@@ -58,7 +57,6 @@ class _DiaryConfig(PolicyLearnerConfig):
     written: ClassVar[list[_Diary]] = []
 
     @property
-    @override
     def refresh_period(self) -> int:
         return self.period
 

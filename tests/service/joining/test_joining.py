@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 
-from service.decisions.records import decode_record
+from service.archive.logic import event_of
+from service.joining.repository import Finish, Park
 from service.policies.catalog import CatalogAction, CatalogDocument
 from tests.support.ledgers import START_MS, World, open_world
 from tests.support.policies import bandit, featured, with_agent
@@ -83,20 +85,24 @@ async def test_the_default_is_applied_exactly_once_across_a_crash_of_redis(
 ) -> None:
     """(failure table row 7)"""
     server = start_redis()
-    async with open_world(server.url, bandit(reward={"wait_s": 60, "default": -1.0})) as world:
-        await world.decide("before")
+    document = bandit(reward={"wait_s": 60, "default": -1.0})
+    async with open_world(server.url, document) as world:
+        await world.decide("d2")
+        await world.decide("d1")
+        await world.client.zadd(world.keys.due, {"d2": world.deadline_ms + 1})
         await world.join(at_ms=world.deadline_ms)
-        await world.decide("after")
-        await world.client.config_set("appendfsync", "always")
-        await world.client.ping()
-        kill(server)
-        server.restart()
+    kill(server)
+    server.restart()
 
-        closed = await world.join(at_ms=world.deadline_ms)
+    async with open_world(server.url, document) as world:
+        closed = await world.join(at_ms=world.deadline_ms + 1)
         again = await world.join(at_ms=world.deadline_ms)
 
         assert (closed, again) == (1, 0)
-        assert await rewards_of(world) == [-1.0, -1.0]
+        assert [(made.decision_id, made.reward) for made in await world.transitions()] == [
+            ("d1", -1.0),
+            ("d2", -1.0),
+        ]
         assert await world.counts() == {"decisions": 2, "defaulted": 2}
 
 
@@ -399,33 +405,144 @@ async def test_a_decision_is_encoded_by_the_configuration_that_served_it(redis_u
 # -- exactly once ---------------------------------------------------------------------------------
 
 
-async def test_two_workers_on_one_backlog_join_every_decision_once(world: World) -> None:
+async def test_two_workers_on_one_backlog_join_every_decision_once(
+    world: World, redis_url: str
+) -> None:
     for at in range(300):
         await world.decide(f"d{at}")
     at_ms = world.deadline_ms
 
-    async with open_world_again(world) as other:
+    async with open_world(redis_url, bandit(reward={"wait_s": 60, "default": -1.0})) as other:
         closed = await asyncio.gather(world.join(at_ms), other.join(at_ms))
 
     made = [transition.decision_id for transition in await world.transitions()]
     assert sum(closed) == 300
     assert sorted(made) == sorted(f"d{at}" for at in range(300))
+    assert await world.counts() == {"decisions": 300, "defaulted": 300}
 
 
-async def test_a_reward_that_arrives_while_its_decision_is_being_closed_counts(
+async def test_a_reward_that_arrives_while_its_decision_is_being_closed_is_not_lost(
     world: World,
 ) -> None:
-    """The worker has read the ledger; the write finds that it changed, and is done again."""
     await world.decide("d1")
-    at_ms = world.deadline_ms
-    joiner, policy = world.joiner, await world.watched()
-    read = await world.joins.lives(world.keys, [b"d1"])
+    [read] = await world.joins.lives(world.keys, [b"d1"])
     await world.reward("d1", 6.0)
 
-    world.joins.lives = _answering(read)  # type: ignore[method-assign]
-    stale = await joiner.join(policy, [b"d1"], at_ms)
-    del world.joins.lives
-    fresh = await joiner.join(policy, [b"d1"], at_ms)
+    stale = await world.joins.write(world.keys, [Finish(read, "defaulted", b"", b"")], 60_000)
+    await world.join(at_ms=world.deadline_ms)
 
-    assert (stale, fresh) == (0, 1)
+    assert stale == [-1]
     assert await rewards_of(world) == [6.0]
+
+
+async def test_a_decision_that_becomes_final_while_it_is_being_parked_is_not_parked(
+    world: World,
+) -> None:
+    await world.decide("d1")
+    [read] = await world.joins.lives(world.keys, [b"d1"])
+    await world.reward("d1", 6.0, final=True)
+
+    stale = await world.joins.write(world.keys, [Park(read, world.deadline_ms, "", None)], 60_000)
+
+    assert stale == [0]
+    assert await world.join() == 1
+
+
+async def test_an_activation_while_a_decision_is_being_closed_is_not_lost(world: World) -> None:
+    await world.decide("d1", activated=False)
+    [read] = await world.joins.lives(world.keys, [b"d1"])
+    await world.activate("d1")
+
+    stale = await world.joins.write(world.keys, [Finish(read, "not_activated", b"", b"")], 60_000)
+
+    assert stale == [-1]
+
+
+async def test_scripts_that_redis_forgot_are_loaded_again(world: World) -> None:
+    await world.decide("d1")
+    await world.client.script_flush()
+
+    assert await world.join(at_ms=world.deadline_ms) == 1
+
+
+async def test_everything_that_was_ever_sent_may_be_sent_again(world: World) -> None:
+    """(failure table row 17): the whole log is delivered twice more, and nothing changes."""
+    await world.reward("early", 1.0)
+    await world.decide("early")
+    await world.decide("shown", activated=False)
+    await world.decide("hidden", activated=False)
+    await world.activate("shown")
+    for value, op in ((1.0, "add"), (2.0, "amend"), (3.0, "amend")):
+        await world.reward("early", value, reward_id="corrected", op=op)
+        world.now_ms += 1
+    await world.reward("shown", 5.0, reward_id="taken-back")
+    await world.reward("shown", None, reward_id="taken-back", op="retract")
+    await world.join(at_ms=world.deadline_ms)
+    for value, op in ((8.0, "add"), (9.0, "add")):
+        await world.reward("early", value, op=op)
+    for value in (6.0, 7.0):
+        await world.reward("early", value, reward_id="corrected", op="amend")
+        world.now_ms += 1
+    await world.decide("open")
+    await world.reward("open", 1.0)
+    before = await world.dump()
+    log: Any = await world.client.xrange(world.keys.log)
+    events = [event_of(at, fields) for at, fields in log]
+
+    await world.redeliver(events)
+    await world.redeliver(events)
+    closed = await world.join()
+
+    assert closed == 0
+    assert await world.dump() == before
+    assert await rewards_of(world) == [4.0, -1.0]
+
+
+# -- the account ----------------------------------------------------------------------------------
+
+_DONE = {"rewarded", "defaulted", "not_activated", "not_learned", "pending"}
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["decide", "hide", "log", "reward", "final", "show", "join", "wait"]),
+        st.integers(0, 4),
+    ),
+    max_size=40,
+)
+
+
+@given(steps)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_every_decision_is_accounted_for_whatever_happens(
+    redis_url: str, story: list[tuple[str, int]]
+) -> None:
+    """decisions = closed, by outcome + pending; learned = rewarded + defaulted = length of replay."""
+    await _flush(redis_url)
+    async with open_world(redis_url, bandit(reward={"wait_s": 60})) as world:
+        for what, number in story:
+            name = f"d{number}"
+            match what:
+                case "decide":
+                    await world.decide(name)
+                case "hide":
+                    await world.decide(name, activated=False)
+                case "log":
+                    await world.decide(name, mode="logging_only", baseline_action="a")
+                case "reward" | "final":
+                    await world.reward(name, 1.0, final=what == "final")
+                case "show":
+                    await world.activate(name)
+                case "join":
+                    await world.join()
+                case "wait":
+                    world.now_ms += 30_000
+
+        counts = await world.counts()
+        made = await world.transitions()
+        assert counts.get("decisions", 0) == sum(counts.get(name, 0) for name in _DONE)
+        assert len(made) == counts.get("rewarded", 0) + counts.get("defaulted", 0)
+        assert len({transition.decision_id for transition in made}) == len(made)
+
+
+async def _flush(redis_url: str) -> None:
+    async with Redis.from_url(redis_url) as client:
+        await client.flushall()

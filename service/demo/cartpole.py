@@ -1,0 +1,258 @@
+"""`nacre demo --env CartPole-v1`: a gymnasium environment, played as episodes over HTTP.
+
+    two tables of eight environments, each a loop:
+        POST /v1/act:batch        one step of all eight, with the actions available to each
+        POST /v1/observe          their rewards, while the next step is being decided
+        POST /v1/episodes/../seal how an episode ended: terminated, or truncated and what was seen then
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import gymnasium
+import numpy as np
+from nacre_client import ActRequest, AsyncClient, Decision, NacreError, RewardRequest
+from rich.console import Console
+
+from service.demo.account import (
+    Account,
+    LogCheck,
+    Sent,
+    account_rows,
+    check_archive,
+    settled_account,
+)
+from service.demo.chart import Chart, Line
+from service.demo.lag import Sightings
+from service.demo.progress import REFRESH_S, Ticker
+from service.demo.report import Promise, Report
+from service.demo.stage import Stage, shipped_policy
+from service.demo.stats import percentile_ms
+
+_CARTPOLE: Final = "CartPole-v1"
+_GOAL: Final = 195.0
+"""Average return over `_WINDOW` episodes in a row; promised for CartPole-v1 only."""
+_WINDOW: Final = 100
+_TIME_S: Final = 285.0
+"""Five minutes, less what starting and stopping take."""
+_TABLES: Final = 2
+_SEATS: Final = 8
+_SETTLE_S: Final = 60.0
+
+
+class EpisodesDemo:
+    """Any environment with a vector to observe and a few actions; the promise is about CartPole-v1.
+
+    Raises:
+        ValueError: there is no such environment, or it is of another kind.
+    """
+
+    def __init__(self, environment: str, requests: int | None, seed: int) -> None:
+        self.environment = environment
+        self.requests = requests
+        self.seed = seed
+        made = _make(environment)
+        self._state_dim = int(np.prod(made.observation_space.shape))
+        self.actions = _action_ids(environment, int(made.action_space.n))
+
+    def policy(self) -> dict[str, Any]:
+        """The policy of CartPole, with the sizes of this environment."""
+        document = shipped_policy("cartpole")
+        document["agent"] |= {
+            "observation": {"kind": "vector", "dim": self._state_dim},
+            "action_representation": {"kind": "one_hot", "ids": self.actions},
+            "max_actions": len(self.actions),
+        }
+        return document
+
+    async def play(self, stage: Stage, console: Console) -> Report:
+        """Plays until the goal is reached, the time is over, or all `requests` are spent."""
+        async with stage.client() as client:
+            game = _Game(client, self)
+            with Ticker(console, self.environment, self.requests or int(_TIME_S)) as ticker:
+                await game.run(stage, ticker)
+            account = await settled_account(client, _SETTLE_S)
+            check = await check_archive(stage.archive, game.sent, account.pending)
+        return _report(self, game, account, check)
+
+
+def _make(environment: str) -> gymnasium.Env[Any, Any]:
+    try:
+        made = gymnasium.make(environment)
+    except gymnasium.error.Error as error:
+        raise ValueError(str(error)) from None
+    is_vector = isinstance(made.observation_space, gymnasium.spaces.Box)
+    if not (is_vector and isinstance(made.action_space, gymnasium.spaces.Discrete)):
+        raise ValueError(
+            f"{environment} observes {made.observation_space} and acts in {made.action_space}; the demo "
+            "plays environments with a Box to observe and Discrete actions, such as CartPole-v1"
+        )
+    return made
+
+
+def _action_ids(environment: str, count: int) -> list[str]:
+    return ["left", "right"] if environment == _CARTPOLE else [str(one) for one in range(count)]
+
+
+# -- playing ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One finished episode. `at_s`, `at_step`: since the start of the demo, over all environments."""
+
+    total: float
+    at_s: float
+    at_step: int
+
+
+@dataclass(slots=True)
+class Seat:
+    """One environment and the episode that it is in."""
+
+    environment: gymnasium.Env[Any, Any]
+    name: str
+    observation: list[float] = field(default_factory=list)
+    episodes: int = 0
+    step: int = 0
+    total: float = 0.0
+    decision_id: str | None = None
+
+    @property
+    def episode_id(self) -> str:
+        return f"{self.name}-{self.episodes}"
+
+    def begin(self, seed: int | None = None) -> None:
+        """A new episode."""
+        self.observation = _flat(self.environment.reset(seed=seed)[0])
+        self.episodes += 1
+        self.step, self.total, self.decision_id = 0, 0.0, None
+
+    def request(self, actions: Sequence[str]) -> ActRequest:
+        """Asks for the next step."""
+        place: dict[str, Any] = {"episode_id": self.episode_id, "step": self.step}
+        if self.decision_id is not None:
+            place["previous_decision_id"] = self.decision_id
+        return {
+            "decision_id": f"{self.episode_id}-{self.step}",
+            "observation": self.observation,
+            "actions": actions,
+            "episode": place,
+        }
+
+    def take(self, decision: Decision) -> tuple[float, str | None]:
+        """Plays the decision; returns the reward, and how the episode ended if it did."""
+        observation, reward, terminated, truncated, _ = self.environment.step(decision.action.index)
+        self.observation = _flat(observation)
+        self.decision_id = decision.decision_id
+        self.step += 1
+        self.total += float(reward)
+        return float(reward), "terminated" if terminated else "truncated" if truncated else None
+
+
+def _flat(observation: Any) -> list[float]:
+    return [float(one) for one in np.asarray(observation).ravel()]
+
+
+class _Game:
+    """All tables, and what came out."""
+
+    def __init__(self, client: AsyncClient, demo: EpisodesDemo) -> None:
+        self._client = client
+        self._demo = demo
+        self._started_s = time.perf_counter()
+        self.actions = demo.actions
+        self.ended: list[Ended] = []
+        self.sent = Sent()
+        self.latencies_s: list[float] = []
+        self.sightings = Sightings()
+        self.steps = 0
+        self.seconds = 0.0
+
+    @property
+    def average(self) -> float | None:
+        """Of the last `_WINDOW` episodes; None while there are fewer."""
+        if len(self.ended) < _WINDOW:
+            return None
+        return float(np.mean([one.total for one in self.ended[-_WINDOW:]]))
+
+    @property
+    def is_won(self) -> bool:
+        return self._demo.environment == _CARTPOLE and (self.average or 0.0) >= _GOAL
+
+    @property
+    def is_over(self) -> bool:
+        if self._demo.requests is not None:
+            return self.steps >= self._demo.requests
+        return self.is_won or time.perf_counter() - self._started_s > _TIME_S
+
+    async def run(self, stage: Stage, ticker: Ticker) -> None:
+        """Returns when the game is over and every open episode is sealed."""
+        self._started_s = time.perf_counter()
+        async with asyncio.TaskGroup() as watched:
+            display = watched.create_task(self._display(stage, ticker))
+            async with asyncio.TaskGroup() as tables:
+                for table in range(_TABLES):
+                    tables.create_task(self._play(self._seats(table)))
+            self.seconds = time.perf_counter() - self._started_s
+            display.cancel()
+
+    def _seats(self, table: int) -> list[Seat]:
+        first = self._demo.seed * _TABLES * _SEATS + table * _SEATS
+        seats = []
+        for number in range(first, first + _SEATS):
+            seat = Seat(gymnasium.make(self._demo.environment), f"seat-{number}")
+            seat.begin(seed=number)
+            seats.append(seat)
+        return seats
+
+    async def _play(self, seats: list[Seat]) -> None:
+        """One table. The rewards of a step are reported while the next one is being decided."""
+        decisions = await self._decide(seats)
+        while not self.is_over:
+            rewards, endings = self._step(seats, decisions)
+            decisions, *_ = await asyncio.gather(
+                self._decide(seats), self._observe(rewards), *endings
+            )
+        # What was decided last is never played: nobody saw an end, so none is made up.
+        await asyncio.gather(
+            *(self._client.seal_episode(seat.episode_id, "abandoned") for seat in seats)
+        )
+
+    async def _decide(self, seats: Sequence[Seat]) -> list[Decision]:
+        started_s = time.perf_counter()
+        answers = await self._client.act_batch([seat.request(self.actions) for seat in seats])
+        answered_s = time.perf_counter()
+        self.latencies_s.append(answered_s - started_s)
+        decisions = []
+        for answer in answers:
+            if not isinstance(answer, Decision):
+                raise NacreError(f"a step was refused: {answer}")
+            self.sightings.saw(answer.model_version, answered_s)
+            self.sent.decisions.add(answer.decision_id)
+            decisions.append(answer)
+        return decisions
+
+    def _step(self, seats: list[Seat], decisions: list[Decision]) -> tuple[list[RewardRequest], Any]:
+        rewards: list[RewardRequest] = []
+        endings = []
+        for seat, decision in zip(seats, decisions, strict=True):
+            reward, ended_as = seat.take(decision)
+            self.steps += 1
+            rewards.append(
+                {
+                    "decision_id": decision.decision_id,
+                    "reward": reward,
+                    "reward_id": "step",
+                    "final": True,
+                }
+            )
+            if ended_as is not None:
+                endings.append(self._end(seat, ended_as))
+        return rewards, endings

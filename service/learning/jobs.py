@@ -1,0 +1,194 @@
+"""Carries out learn jobs, one at a time, for the learner that holds the policy.
+
+    queued -> running: reads up to its goal (the session does), then makes the extra updates that it
+    asked for, keeps a checkpoint that names the job, publishes -> done
+
+A learner that dies in between leaves the job running; the next one goes on from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+
+from service.clock import now_ms
+from service.learning.logic import begin, entries_wanted, finished, is_late
+from service.learning.model import Model
+from service.learning.repository import LearningRepository
+from service.learning.schemas import DataRange, JobReport, JobRequest
+from service.learning.training import examine
+from service.replay.repository import Block, ReplayRepository
+from service.repository import PolicyKeys
+
+log = structlog.get_logger(__name__)
+
+_SLICE: Final = 20
+"""Extra updates in one turn: about 40 ms of a small network, so that other policies are not kept waiting."""
+_BLOCK: Final = 1000
+
+
+class JobRunner:
+    """The job of one policy, if it has one."""
+
+    def __init__(
+        self,
+        keys: PolicyKeys,
+        learning: LearningRepository,
+        replay: ReplayRepository,
+        lineage: int,
+        may_go_on: Callable[[], bool],
+    ) -> None:
+        self._keys = keys
+        self._learning = learning
+        self._replay = replay
+        self._lineage = lineage
+        self._may_go_on = may_go_on
+        self._job: tuple[JobRequest, JobReport] | None = None
+        self.is_between_updates = False
+
+    async def look(self, model: Model) -> None:
+        """Takes up a job that waits, or that a learner left behind."""
+        found = await self._learning.current(self._keys)
+        if found is None:
+            self._job = None
+            return
+        request, report = found
+        if report.start is None:
+            report = await self._begin(request, model)
+        elif report.start.lineage != self._lineage:
+            verdict = "the policy was started anew"
+            report = replace(report, status="cancelled", finished_ms=now_ms(), verdict=verdict)
+            await self._close(request, report)
+            return
+        self._job = (request, report)
+
+    async def _begin(self, request: JobRequest, model: Model) -> JobReport:
+        block = await self._replay.after(self._keys, model.training.progress.position, 1)
+        # Without its entry: only to know what is missing before it.
+        await model.learn(dataclasses.replace(block, entries=[]), frozenset())
+        report = begin(request, model.training, self._lineage, block.appended, now_ms())
+        await self._learning.report(self._keys, request.job_id, report)
+        log.info("job_started", policy=self._keys.policy, job=request.job_id)
+        return report
+
+    def entries_wanted(self, model: Model) -> int | None:
+        """How many entries must be read for the job; None without a job that learns."""
+        if self._job is None or self._job[0].dry_run:
+            return None
+        return max(entries_wanted(self._job[1], model.training), _behind(model))
+
+    async def advance(self, model: Model, quarantined: frozenset[int]) -> None:
+        """Does what the job needs once enough is read; the job is over then."""
+        if self._job is None:
+            return
+        request, report = self._job
+        if request.dry_run:
+            await self._close(request, await self._inspect(request, report, model, quarantined))
+            return
+        is_out_of_time = is_late(request, report, now_ms())
+        if _behind(model) > 0 or (
+            entries_wanted(report, model.training) > 0 and not is_out_of_time
+        ):
+            return
+        if await self._train(request, report, model):
+            await self._close(request, await self._publish(request, report, model))
+
+    async def _train(self, request: JobRequest, report: JobReport, model: Model) -> bool:
+        """Makes the extra updates; False when the process must stop, and they count for nothing."""
+        here = model.training.progress
+        if here.finished_job == request.job_id:
+            return True
+        left = request.until.max_steps or 0
+        self.is_between_updates = True
+        while left and not is_late(request, report, now_ms()):
+            if not self._may_go_on():
+                return False
+            await model.extra_updates(min(left, _SLICE))
+            left -= min(left, _SLICE)
+        here.finished_job = request.job_id
+        self.is_between_updates = False
+        await model.save()
+        return True
+
+    async def _publish(self, request: JobRequest, report: JobReport, model: Model) -> JobReport:
+        training, start = model.training, report.start
+        assert start is not None, "a running job has a start"
+        if (training.experience, training.updates) == (start.experience, start.updates):
+            return finished(report, training, now_ms(), verdict="nothing_to_learn")
+        is_complete = not is_late(request, report, now_ms())
+        made = await model.publish(promote=request.promote == "live")
+        if made is None:
+            failed = finished(report, training, now_ms(), verdict="the weights are not finite")
+            return replace(failed, status="failed")
+        description, outcome = made
+        verdict = outcome if is_complete else f"{outcome}, out of time"
+        return finished(
+            report,
+            training,
+            now_ms(),
+            verdict=verdict,
+            metrics=description.metrics,
+            candidate=description.version,
+        )
+
+    async def _inspect(
+        self, request: JobRequest, report: JobReport, model: Model, quarantined: frozenset[int]
+    ) -> JobReport:
+        """What the job would learn from, without learning it."""
+        start = report.start
+        assert start is not None, "a running job has a start"
+        position, left, found = start.position, start.goal - start.offset, Counter[str]()
+        while left > 0 and not is_late(request, report, now_ms()):
+            block = await self._replay.after(self._keys, position, min(left, _BLOCK))
+            if not block.entries:
+                break
+            found += await asyncio.to_thread(_verdicts, block, model, quarantined)
+            position, left = block.entries[-1].id, left - len(block.entries)
+        good = found.pop(_GOOD, 0)
+        return replace(
+            report,
+            status="done",
+            finished_ms=now_ms(),
+            data=DataRange(start.position, position, good),
+            skipped=dict(found),
+            verdict="dry_run",
+        )
+
+    async def _close(self, request: JobRequest, report: JobReport) -> None:
+        await self._learning.finish(self._keys, request.job_id, report)
+        self._job = None
+        log.info(
+            "job_ended",
+            policy=self._keys.policy,
+            job=request.job_id,
+            status=report.status,
+            verdict=report.verdict,
+        )
+
+
+async def fail_current(keys: PolicyKeys, learning: LearningRepository, reason: str) -> None:
+    """Ends the job of the policy, if it has one, because training cannot go on."""
+    found = await learning.current(keys)
+    if found is not None:
+        request, report = found
+        failed = replace(report, status="failed", finished_ms=now_ms(), verdict=reason)
+        await learning.finish(keys, request.job_id, failed)
+
+
+_GOOD: Final = "good"
+
+
+def _behind(model: Model) -> int:
+    """Entries that the version published last knows and the model does not, after a restart."""
+    return model.published.offset - model.training.progress.offset if model.published else 0
+
+
+def _verdicts(block: Block, model: Model, quarantined: frozenset[int]) -> Counter[str]:
+    found = (examine(entry, model.config, quarantined) for entry in block.entries)
+    return Counter(one if isinstance(one, str) else _GOOD for one in found)

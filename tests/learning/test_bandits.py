@@ -1,0 +1,96 @@
+"""Composed bandits learn from the one reward that each decision gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from agent_core.agent import Agent, seed_of
+from agent_core.config import AgentConfig, parse_agent_config
+from agent_core.training.agent_learner import AgentLearner
+from agent_core.types import ActionSet, Floats
+from tests.support.transitions import a_transition
+
+pytestmark = pytest.mark.learning
+
+_Ask = Callable[[np.random.Generator], tuple[Floats, ActionSet, list[float]]]
+"""Draws a state, the available actions, and the reward that each would get."""
+
+
+def _share_of_best(config: AgentConfig, ask: _Ask, decisions: int, counted: int) -> float:
+    """Reward of the last `counted` of `decisions`, as a share of the best possible."""
+    learner = AgentLearner(config.policy_learner, config.replay, config.schedule, config.spec)
+    generator = np.random.Generator(np.random.PCG64(0))
+    got = best = 0.0
+    agent = Agent(config, learner.policy, experience=0)
+    for number in range(decisions):
+        state, actions, rewards = ask(generator)
+        decision = agent.act(state, actions, agent.prepare(actions), seed=seed_of(str(number), "t"))
+        reward = rewards[decision.index]
+        learner.learn(
+            [a_transition(state=state, actions=actions, action=decision.index, reward=reward)]
+        )
+        if number % 50 == 49:  # a new version now and then, as a server would get it
+            agent = Agent(config, learner.policy, experience=learner.experience)
+        if number >= decisions - counted:
+            got, best = got + reward, best + max(rewards)
+    return got / best
+
+
+def _config(**agent: Any) -> AgentConfig:
+    return parse_agent_config({"action_representation": {"kind": "identity"}} | agent)
+
+
+@pytest.mark.parametrize(
+    "exploration",
+    [
+        {"kind": "thompson", "scale": 0.3},
+        {"kind": "square_cb", "scale": 10},
+        {"kind": "ucb", "alpha": 0.5},
+        {"kind": "epsilon_greedy", "epsilon": 0.05},
+    ],
+    ids=lambda e: e["kind"],
+)
+def test_the_linear_bandit_finds_the_action_that_points_where_the_state_does(
+    exploration: dict[str, Any],
+) -> None:
+    vector = {"kind": "vector", "dim": 3}
+    linear = {"kind": "linear"}
+    config = _config(
+        observation=vector, actions=vector, policy_learner=linear, exploration=exploration
+    )
+
+    def ask(generator: np.random.Generator) -> tuple[Floats, ActionSet, list[float]]:
+        state = generator.standard_normal(3).astype(np.float32)
+        features = generator.uniform(-1, 1, (5, 3)).astype(np.float32)
+        actions = ActionSet(tuple("abcde"), features)
+        return state, actions, (features @ state + generator.normal(0, 0.1, 5)).tolist()
+
+    assert _share_of_best(config, ask, decisions=600, counted=300) > 0.85
+
+
+def test_the_neural_linear_bandit_reads_digits() -> None:
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16).astype(np.float32)
+    config = _config(
+        observation={"kind": "vector", "dim": 64},
+        actions={"kind": "vector", "dim": 10},
+        policy_learner={"kind": "neural_linear"},
+        exploration={"kind": "thompson", "scale": 0.3},
+        replay={"kind": "fifo", "capacity": 10_000},
+        schedule={"updates_per_transition": 0.5},
+    )
+
+    def ask(generator: np.random.Generator) -> tuple[Floats, ActionSet, list[float]]:
+        image = generator.integers(len(labels))
+        others = generator.permutation([c for c in range(10) if c != labels[image]])
+        offered = [labels[image], *others[: generator.integers(1, 10)]]
+        features = np.eye(10, dtype=np.float32)[offered]
+        actions = ActionSet(tuple(map(str, offered)), features)
+        return images[image], actions, [float(c == labels[image]) for c in offered]
+
+    assert _share_of_best(config, ask, decisions=2500, counted=500) > 0.9
