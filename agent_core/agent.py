@@ -115,7 +115,12 @@ class Agent:
         self, state: Floats, prepared: Floats, kept: _Positions | None, seed: int, explore: bool
     ) -> tuple[Doubles, float, Doubles]:
         """Values, the highest of them, and probabilities, all of the kept actions alone."""
-        scores = self._scores(state, prepared if kept is None else prepared.take(kept, 0), explore)
+        if kept is not None:
+            prepared = prepared.take(kept, 0)
+        if explore and self._needs_spread:
+            scores = self._scorer.score(state, prepared)
+        else:
+            scores = ActionScores(self._scorer.value(state, prepared))
         best = _highest(scores)
         if not explore:
             return scores.value, best, greedy(scores.value)
@@ -123,11 +128,6 @@ class Agent:
             scores, experience=self.experience, seed=seed
         )
         return scores.value, best, with_floor(probabilities, self._floor)
-
-    def _scores(self, state: Floats, prepared: Floats, explore: bool) -> ActionScores:
-        if explore and self._needs_spread:
-            return self._scorer.score(state, prepared)
-        return ActionScores(self._scorer.value(state, prepared))
 
 
 def seed_of(decision_id: str, salt: str) -> int:

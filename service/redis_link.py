@@ -246,12 +246,12 @@ class RedisLink:
         while not self._is_closing:
             try:
                 await asyncio.wait_for(self._connect(), self._limits.stall_s)
-            except (OSError, TimeoutError, hiredis.HiredisError, LinkReplyError) as error:
-                log.warning("redis_unreachable", error=str(error))
-                first.set()
+            except Exception as error:  # noqa: BLE001  # this task must outlive whatever a connection does
+                log.warning("redis_unreachable", error=str(error) or type(error).__name__)
                 await asyncio.sleep(self._limits.reconnect_s)
                 continue
-            first.set()
+            finally:
+                first.set()
             await self._lost.wait()
             self.counters.reconnects += 1
 

@@ -102,8 +102,8 @@ def _bundled_server() -> Path:
 def dying_with_parent(command: Sequence[str]) -> list[str]:
     """`command`, changed so that it gets SIGTERM when the process that starts it ends, however it ends.
 
-    Linux ties this to the *thread* that starts it, so start it from the main thread. Elsewhere the
-    command runs unchanged. The process id stays the same: the launcher becomes the command.
+    Linux ties this to the *thread* that starts it, so start it from the main thread. Other systems
+    only check that the parent still lives at the start. The launcher becomes the command: one process id.
     """
     launch = _LAUNCH.format(signal=signal.SIGTERM)
     return [sys.executable, "-I", "-S", "-c", launch, str(os.getpid()), *command]

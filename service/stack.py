@@ -66,6 +66,7 @@ class Stack:
         self._environment = dict(environment or {})
         self._children: dict[str, _Child] = {}
         self._stack = ExitStack()
+        self._redis: PrivateRedis | None = None
         self._is_stopping = False
         self.host = host
         self.port = port or free_port()
@@ -88,10 +89,10 @@ class Stack:
         self._directory.mkdir(parents=True, exist_ok=True)
         try:
             if self._redis_url is None:
-                redis = PrivateRedis(
-                    self._directory / "redis", maxmemory_bytes=self._redis_memory_bytes
-                )
-                self._redis_url = self._stack.enter_context(redis).url
+                place = self._directory / "redis"
+                redis = PrivateRedis(place, maxmemory_bytes=self._redis_memory_bytes)
+                self._redis = self._stack.enter_context(redis)
+                self._redis_url = redis.url
             for role in ROLES:
                 self._children[role] = self._spawn(role)
         except BaseException:
@@ -158,8 +159,11 @@ class Stack:
             return False
 
     def tend(self) -> None:
-        """Starts children again that died; call it now and then."""
+        """Starts again what died; call it now and then, from the main thread."""
         now = time.monotonic()
+        if self._redis is not None and self._redis.exit_code is not None and not self._is_stopping:
+            log.error("redis_died", code=self._redis.exit_code, action="starting it again")
+            self._redis.restart()
         for role, child in list(self._children.items()):
             if self._is_stopping or child.process.poll() is None:
                 continue

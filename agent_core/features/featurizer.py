@@ -37,7 +37,8 @@ class Featurizer:
             FeatureError: `wrong_kind` (names are expected), `wrong_length`, `wrong_type`,
                 `not_finite`, `too_large`.
         """
-        self._refuse_if_named()
+        if self._takes_names:
+            raise _names_expected()
         return read_numbers(values, self.dim)
 
     def encode_matrix(
@@ -48,7 +49,8 @@ class Featurizer:
         Raises:
             FeatureError: as `encode_vector`; "/3/5" is the sixth number of the fourth row.
         """
-        self._refuse_if_named()
+        if self._takes_names:
+            raise _names_expected()
         numbers = values if isinstance(values, (bytes, memoryview)) else self._joined(values, rows)
         return read_numbers(numbers, rows * self.dim, self._cell).reshape(rows, self.dim)
 
@@ -64,11 +66,6 @@ class Featurizer:
             raise FeatureError("", "wrong_kind", detail)
         return self._names.encode(values)
 
-    def _refuse_if_named(self) -> None:
-        if self._takes_names:
-            detail = "this policy takes named features; send `features`"
-            raise FeatureError("", "wrong_kind", detail)
-
     def _joined(self, values: Sequence[Sequence[float]], rows: int) -> list[float]:
         if len(values) != rows:
             raise FeatureError("", "wrong_length", f"expected {rows} rows, found {len(values)}")
@@ -81,3 +78,7 @@ class Featurizer:
     def _cell(self, position: int) -> str:
         row, column = divmod(position, self.dim)
         return f"/{row}/{column}"
+
+
+def _names_expected() -> FeatureError:
+    return FeatureError("", "wrong_kind", "this policy takes named features; send `features`")

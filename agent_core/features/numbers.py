@@ -37,7 +37,7 @@ def finite_number(value: object, pointer: str) -> float:
 def read_numbers(
     values: Numbers, count: int, pointer_of: Callable[[int], str] = "/{}".format
 ) -> Floats:
-    """`values` as `[count]` float32, read-only; bytes are viewed, not copied.
+    """`values` as `[count]` float32; bytes are viewed, not copied.
 
     Numbers are rounded to float32 before their magnitude is looked at, as the sender of bytes did.
     `pointer_of`: position of a number -> where it came from.
@@ -45,9 +45,10 @@ def read_numbers(
     Raises:
         FeatureError: `wrong_length`, `wrong_type`, `not_finite`, `too_large`.
     """
-    if not isinstance(values, (bytes, memoryview)):
-        values = _packed(values, pointer_of)
-    raw = _unpacked(values)
+    if isinstance(values, (bytes, memoryview)):
+        raw = _viewed(values)
+    else:
+        raw = _rounded(values, pointer_of)
     if raw.size != count:
         raise FeatureError("", "wrong_length", f"expected {count} numbers, found {raw.size}")
     if count and not _all_within_range(raw):
@@ -63,7 +64,7 @@ def _all_within_range(raw: Floats) -> bool:
     return largest <= LARGEST_NUMBER and smallest >= -LARGEST_NUMBER
 
 
-def _unpacked(values: bytes | memoryview) -> Floats:
+def _viewed(values: bytes | memoryview) -> Floats:
     try:
         return np.frombuffer(values, _WIRE)
     except ValueError:
@@ -72,16 +73,18 @@ def _unpacked(values: bytes | memoryview) -> Floats:
         raise FeatureError("", "wrong_length", detail) from None
 
 
-def _packed(values: Sequence[float], pointer_of: Callable[[int], str]) -> bytes:
+def _rounded(values: Sequence[float], pointer_of: Callable[[int], str]) -> Floats:
     # `np.array` takes twice as long for 16 numbers and for 8000.
     if not _REAL.issuperset(map(type, values)):
         at = next(at for at, value in enumerate(values) if type(value) not in _REAL)
         raise _not_a_number(pointer_of(at))
     try:
-        return struct.pack(f"<{len(values)}f", *values)
+        packed = struct.pack(f"<{len(values)}f", *values)
     except OverflowError:  # beyond float32
         at = next(at for at, value in enumerate(values) if not abs(value) <= LARGEST_NUMBER)
         raise _out_of_range(values[at], pointer_of(at)) from None
+    # Of what is read-only, argmax and argmin make a copy first.
+    return np.frombuffer(bytearray(packed), _WIRE)
 
 
 def _not_a_number(pointer: str) -> FeatureError:

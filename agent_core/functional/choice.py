@@ -10,13 +10,20 @@ from __future__ import annotations
 from bisect import bisect_right
 
 import numpy as np
+import numpy.typing as npt
 
-from agent_core.types import Doubles
+from agent_core.types import Doubles, Mask
 
 LARGEST_SCORE = 1e150
 """Beyond it, a difference of scores times a scale could overflow; the agent refuses such scores."""
 
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def _best(value: Doubles) -> npt.NDArray[np.intp]:
+    """Positions of the highest value: one, or more where they tie exactly."""
+    ties: Mask = value == value[value.argmax()]
+    return ties.nonzero()[0]
 
 
 def greedy(value: Doubles) -> Doubles:
@@ -26,11 +33,11 @@ def greedy(value: Doubles) -> Doubles:
 
 def epsilon_greedy(value: Doubles, epsilon: float) -> Doubles:
     """Greedy with probability 1 - epsilon, uniform with probability `epsilon` in [0, 1]."""
-    ties = value == value[value.argmax()]
+    best = _best(value)
     share = epsilon / len(value)
     probabilities = np.empty(len(value))
     probabilities.fill(share)  # `np.full` takes three times as long on ten actions
-    probabilities[ties] = (1.0 - epsilon) / np.count_nonzero(ties) + share
+    probabilities[best] = (1.0 - epsilon) / len(best) + share
     return probabilities
 
 
@@ -47,11 +54,10 @@ def square_cb(value: Doubles, scale: float) -> Doubles:
     An action that is not the best gets 1 / (A + scale * gap); the best gets the rest, split equally
     among exact ties (the paper picks one of them; the split is the average over that pick).
     """
-    best = value[value.argmax()]
-    probabilities: Doubles = 1.0 / (len(value) + scale * (best - value))
-    ties = value == best
+    best = _best(value)
+    probabilities: Doubles = 1.0 / (len(value) + scale * (value[best[0]] - value))
     rest = 1.0 - probabilities.sum()
-    probabilities[ties] += rest / np.count_nonzero(ties)
+    probabilities[best] += rest / len(best)
     return probabilities
 
 

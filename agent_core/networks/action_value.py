@@ -81,8 +81,11 @@ class NumpyFeatures:
 
     def features(self, state: Floats, prepared: Floats) -> Floats:
         """`[A, H + 1]` float32: the last hidden layer and the constant 1."""
-        layer = prepared if self._state_in is None else prepared + state.dot(self._state_in)
-        layer = np.maximum(layer, _ZERO)
+        if self._state_in is None:
+            layer = np.maximum(prepared, _ZERO)
+        else:
+            layer = prepared + state.dot(self._state_in)
+            np.maximum(layer, _ZERO, out=layer)
         for matrix in self._between:
             layer = layer.dot(matrix)
             np.maximum(layer, _ZERO, out=layer)

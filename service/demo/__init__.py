@@ -11,17 +11,22 @@ the archived log is read, because an account that only asks the counters would b
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Final, Protocol
 
 from nacre_client import NacreError
+from rich.console import Console
+
 from service.stack import StackError
 
 if TYPE_CHECKING:
     from service.demo.report import Report
     from service.demo.stage import Stage
+
+
+_WIDTH: Final = 120
+"""Of the table where there is no terminal to ask."""
 
 
 class Demo(Protocol):
@@ -42,7 +47,7 @@ def run_demo(
     seed: int,
 ) -> int:
     """Plays one demo; returns the exit code: 1 when a promise was broken, 2 when it could not start."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     try:
         demo = _choose(env, log, requests, seed)
     except ModuleNotFoundError as missing:
@@ -70,7 +75,7 @@ def _choose(env: str | None, log: str | None, requests: int | None, seed: int) -
         ValueError: there is no such demo.
         ModuleNotFoundError: an optional dependency is not installed.
     """
-    import matplotlib as _  # noqa: F401, ICN001  # every demo draws: say now that it is missing
+    import matplotlib as _  # noqa: F401  # every demo draws: say now that it is missing
 
     if env is not None and log is not None:
         raise ValueError("--env and --log are two demos; choose one")

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-
 from nacre_client import AsyncClient
+
 from service.archive.logic import Event
 from service.archive.parts import read_archive
+from service.demo.report import Promise
 from service.feedback.ledger import decode_entry
 from service.feedback.logic import RewardEvent
 from service.joining.logic import JoinedEvent
@@ -168,3 +169,22 @@ def account_rows(account: Account, check: LogCheck) -> Sequence[tuple[str, str]]
         ),
         ("duplicates counted twice", str(check.duplicates_counted_twice)),
     )
+
+
+def account_promises(account: Account, check: LogCheck, sent: Sent) -> list[Promise]:
+    """What every demo promises."""
+    is_whole = account.adds_up and account.pending == 0 and account.decisions == len(sent.decisions)
+    return [
+        Promise("the account adds up, and nothing is pending", is_whole),
+        Promise("no acknowledged event is lost", check.events_lost == 0),
+        Promise("no duplicate counts twice", check.duplicates_counted_twice == 0),
+    ]
+
+
+def account_details(account: Account) -> dict[str, Any]:
+    """The account for the JSON file; `counts` are all counters of the service as they are."""
+    summary = {"decisions": account.decisions, **account.outcomes, "pending": account.pending}
+    return {
+        "account": {**summary, "adds_up": account.adds_up},
+        "counts": dict(account.counts),
+    }

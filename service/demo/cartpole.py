@@ -1,9 +1,9 @@
 """`nacre demo --env CartPole-v1`: a gymnasium environment, played as episodes over HTTP.
 
-    two tables of eight environments, each a loop:
-        POST /v1/act:batch        one step of all eight, with the actions available to each
-        POST /v1/observe          their rewards, while the next step is being decided
-        POST /v1/episodes/../seal how an episode ended: terminated, or truncated and what was seen then
+two tables of eight environments, each a loop:
+    POST /v1/act:batch        one step of all eight, with the actions available to each
+    POST /v1/observe          their rewards, while the next step is being decided
+    POST /v1/episodes/../seal how an episode ended: terminated, or truncated and what was seen then
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -24,6 +24,8 @@ from service.demo.account import (
     Account,
     LogCheck,
     Sent,
+    account_details,
+    account_promises,
     account_rows,
     check_archive,
     settled_account,
@@ -44,6 +46,9 @@ _TIME_S: Final = 285.0
 _TABLES: Final = 2
 _SEATS: Final = 8
 _SETTLE_S: Final = 60.0
+_REWARD_ID: Final = "step"
+
+EndOfEpisode: TypeAlias = Literal["terminated", "truncated", "abandoned"]
 
 
 class EpisodesDemo:
@@ -57,9 +62,10 @@ class EpisodesDemo:
         self.environment = environment
         self.requests = requests
         self.seed = seed
-        made = _make(environment)
-        self._state_dim = int(np.prod(made.observation_space.shape))
-        self.actions = _action_ids(environment, int(made.action_space.n))
+        self._state_dim, actions = _sizes(environment)
+        self.actions = (
+            ["left", "right"] if environment == _CARTPOLE else [str(one) for one in range(actions)]
+        )
 
     def policy(self) -> dict[str, Any]:
         """The policy of CartPole, with the sizes of this environment."""
@@ -82,22 +88,19 @@ class EpisodesDemo:
         return _report(self, game, account, check)
 
 
-def _make(environment: str) -> gymnasium.Env[Any, Any]:
+def _sizes(environment: str) -> tuple[int, int]:
+    """Numbers in an observation, and actions."""
     try:
         made = gymnasium.make(environment)
     except gymnasium.error.Error as error:
         raise ValueError(str(error)) from None
-    is_vector = isinstance(made.observation_space, gymnasium.spaces.Box)
-    if not (is_vector and isinstance(made.action_space, gymnasium.spaces.Discrete)):
-        raise ValueError(
-            f"{environment} observes {made.observation_space} and acts in {made.action_space}; the demo "
-            "plays environments with a Box to observe and Discrete actions, such as CartPole-v1"
-        )
-    return made
-
-
-def _action_ids(environment: str, count: int) -> list[str]:
-    return ["left", "right"] if environment == _CARTPOLE else [str(one) for one in range(count)]
+    observed, acted = made.observation_space, made.action_space
+    if isinstance(observed, gymnasium.spaces.Box) and isinstance(acted, gymnasium.spaces.Discrete):
+        return math.prod(observed.shape), int(acted.n)
+    raise ValueError(
+        f"{environment} observes {observed} and acts in {acted}; the demo plays environments with a Box "
+        "to observe and Discrete actions, such as CartPole-v1"
+    )
 
 
 # -- playing ------------------------------------------------------------------------------------
@@ -146,14 +149,16 @@ class Seat:
             "episode": place,
         }
 
-    def take(self, decision: Decision) -> tuple[float, str | None]:
+    def take(self, decision: Decision) -> tuple[float, EndOfEpisode | None]:
         """Plays the decision; returns the reward, and how the episode ended if it did."""
         observation, reward, terminated, truncated, _ = self.environment.step(decision.action.index)
         self.observation = _flat(observation)
         self.decision_id = decision.decision_id
         self.step += 1
         self.total += float(reward)
-        return float(reward), "terminated" if terminated else "truncated" if truncated else None
+        if terminated:
+            return float(reward), "terminated"
+        return float(reward), "truncated" if truncated else None
 
 
 def _flat(observation: Any) -> list[float]:
@@ -215,15 +220,16 @@ class _Game:
     async def _play(self, seats: list[Seat]) -> None:
         """One table. The rewards of a step are reported while the next one is being decided."""
         decisions = await self._decide(seats)
-        while not self.is_over:
+        while True:
             rewards, endings = self._step(seats, decisions)
-            decisions, *_ = await asyncio.gather(
-                self._decide(seats), self._observe(rewards), *endings
-            )
-        # What was decided last is never played: nobody saw an end, so none is made up.
-        await asyncio.gather(
-            *(self._client.seal_episode(seat.episode_id, "abandoned") for seat in seats)
-        )
+            feedback = asyncio.gather(self._observe(rewards), *endings)
+            if self.is_over:
+                break
+            decisions, _ = await asyncio.gather(self._decide(seats), feedback)
+        await feedback
+        # Nobody saw how these would have ended, so no end is made up.
+        open_seats = [seat for seat in seats if seat.decision_id is not None]
+        await asyncio.gather(*(self._seal(seat, "abandoned") for seat in open_seats))
 
     async def _decide(self, seats: Sequence[Seat]) -> list[Decision]:
         started_s = time.perf_counter()
@@ -239,20 +245,128 @@ class _Game:
             decisions.append(answer)
         return decisions
 
-    def _step(self, seats: list[Seat], decisions: list[Decision]) -> tuple[list[RewardRequest], Any]:
+    def _step(
+        self, seats: Sequence[Seat], decisions: Sequence[Decision]
+    ) -> tuple[list[RewardRequest], list[Coroutine[Any, Any, None]]]:
+        """Plays one step at every seat; returns what is to be reported."""
         rewards: list[RewardRequest] = []
         endings = []
         for seat, decision in zip(seats, decisions, strict=True):
             reward, ended_as = seat.take(decision)
             self.steps += 1
-            rewards.append(
-                {
-                    "decision_id": decision.decision_id,
-                    "reward": reward,
-                    "reward_id": "step",
-                    "final": True,
-                }
-            )
+            rewards.append(_reward(decision.decision_id, reward))
             if ended_as is not None:
-                endings.append(self._end(seat, ended_as))
+                endings.append(self._seal(seat, ended_as))
+                self._note(seat)
+                seat.begin()
         return rewards, endings
+
+    def _note(self, seat: Seat) -> None:
+        at_s = time.perf_counter() - self._started_s
+        self.ended.append(Ended(seat.total, at_s, self.steps))
+
+    def _seal(self, seat: Seat, status: EndOfEpisode) -> Coroutine[Any, Any, None]:
+        """Says how the seat's episode ended; the last step of a truncated one bootstraps from what was seen."""
+        if status != "truncated":
+            return self._client.seal_episode(seat.episode_id, status)
+        return self._client.seal_episode(
+            seat.episode_id,
+            status,
+            next_observation=seat.observation,
+            next_available_actions=self.actions,
+        )
+
+    async def _observe(self, rewards: list[RewardRequest]) -> None:
+        results = await self._client.observe_many(rewards)
+        for reward, result in zip(rewards, results, strict=True):
+            if result.state == "rejected":
+                raise NacreError(f"a reward was refused: {result.problem}")
+            value = reward["reward"]
+            assert value is not None, "every step has a reward"
+            self.sent.rewards[reward["decision_id"], _REWARD_ID] = value
+
+    async def _display(self, stage: Stage, ticker: Ticker) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            stage.stack.tend()
+            seconds = time.perf_counter() - self._started_s
+            recent = [one.total for one in self.ended[-_WINDOW:]]
+            ticker.show(
+                int(seconds) if self._demo.requests is None else self.steps,
+                f"return {np.mean(recent or [0]):.0f} over {len(recent)}  {len(self.ended)} episodes"
+                f"  {self.steps / seconds:.0f} steps/s  {self.sightings.newest}",
+            )
+
+
+def _reward(decision_id: str, reward: float) -> RewardRequest:
+    return {"decision_id": decision_id, "reward": reward, "reward_id": _REWARD_ID, "final": True}
+
+
+# -- what came out ------------------------------------------------------------------------------
+
+
+def _report(demo: EpisodesDemo, game: _Game, account: Account, check: LogCheck) -> Report:
+    average = game.average
+    headline: dict[str, float | int | None] = {
+        "episodes": len(game.ended),
+        "average_return_100": average,
+        "seconds": game.seconds,
+        "env_steps": game.steps,
+        "env_steps_per_s": game.steps / game.seconds,
+        "act_p50_ms": percentile_ms(game.latencies_s, 50),
+        "act_p99_ms": percentile_ms(game.latencies_s, 99),
+        "swaps": game.sightings.swaps,
+        "events_lost": check.events_lost,
+        "duplicates_counted_twice": check.duplicates_counted_twice,
+    }
+    return Report(
+        title=f"nacre demo: {demo.environment}",
+        headline=headline,
+        rows=[
+            (
+                f"average return of the last {_WINDOW} episodes",
+                "fewer were played" if average is None else f"{average:.1f}",
+            ),
+            ("episodes", f"{len(game.ended):,}"),
+            ("steps", f"{game.steps:,} at {headline['env_steps_per_s']:.0f}/s"),
+            ("playing time", f"{game.seconds:.0f} s"),
+            (
+                f"act:batch latency, {_SEATS} steps a call",
+                f"p50 {headline['act_p50_ms']:.1f} ms, p99 {headline['act_p99_ms']:.1f} ms",
+            ),
+            ("model swaps", str(game.sightings.swaps)),
+            *account_rows(account, check),
+        ],
+        promises=_promises(demo, game, account, check),
+        details={
+            "environment": demo.environment,
+            "seed": demo.seed,
+            "steps_per_act_call": _SEATS,
+            **account_details(account),
+            "per_episode": [
+                {"return": one.total, "at_s": one.at_s, "at_step": one.at_step}
+                for one in game.ended
+            ],
+        },
+        chart=_chart(demo.environment, [one.total for one in game.ended]),
+    )
+
+
+def _promises(demo: EpisodesDemo, game: _Game, account: Account, check: LogCheck) -> list[Promise]:
+    promises = account_promises(account, check, game.sent)
+    if demo.environment != _CARTPOLE or demo.requests is not None:
+        return promises
+    statement = f"an average return of {_GOAL:g} over {_WINDOW} episodes within five minutes"
+    return [Promise(statement, game.is_won), *promises]
+
+
+def _chart(environment: str, returns: Sequence[float]) -> Chart:
+    episodes = list(range(1, len(returns) + 1))
+    means = [float(np.mean(returns[end - _WINDOW : end])) for end in episodes[_WINDOW - 1 :]]
+    lines = [
+        Line("return of one episode", episodes, returns, "points"),
+        Line(f"mean of the last {_WINDOW}", episodes[_WINDOW - 1 :], means),
+    ]
+    if environment == _CARTPOLE:
+        lines.append(Line(f"goal: {_GOAL:g}", episodes, [_GOAL] * len(episodes), "dashed"))
+    return Chart(f"{environment} over HTTP", "episodes, as they ended", "return", lines)

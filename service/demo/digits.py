@@ -16,17 +16,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from nacre_client import AsyncClient
 from rich.console import Console
 
-from nacre_client import AsyncClient
-from service.demo.account import Account, LogCheck, Sent, account_rows, check_archive, settled_account
+from service.demo.account import (
+    Account,
+    LogCheck,
+    Sent,
+    account_details,
+    account_promises,
+    account_rows,
+    check_archive,
+    settled_account,
+)
 from service.demo.chart import Chart, Line
 from service.demo.digits_task import Task, make_tasks
 from service.demo.lag import LagProbe, Sightings
 from service.demo.progress import REFRESH_S, Ticker
 from service.demo.report import Promise, Report
 from service.demo.stage import Stage, shipped_policy
-from service.demo.stats import LEVEL, blocks, mean_interval, percentile_ms
+from service.demo.stats import LEVEL, blocks, finite, mean_interval, percentile_ms
 
 _CALLERS: Final = 8
 _REQUESTS: Final = 6_000
@@ -179,8 +188,8 @@ def _report(
         "reward_last_1000_over_best": sum(reward[-_LAST:]) / last_best if last_best else None,
         "uniform_over_best": sum(uniform[-_LAST:]) / last_best if last_best else None,
         "mean_importance_weight": weight.mean,
-        "mean_importance_weight_low": weight.low if math.isfinite(weight.low) else None,
-        "mean_importance_weight_high": weight.high if math.isfinite(weight.high) else None,
+        "mean_importance_weight_low": finite(weight.low),
+        "mean_importance_weight_high": finite(weight.high),
         "events_lost": check.events_lost,
         "duplicates_counted_twice": check.duplicates_counted_twice,
         "swaps": traffic.sightings.swaps,
@@ -199,14 +208,8 @@ def _report(
         details={
             "seed": demo.seed,
             "importance_weight_interval_level": LEVEL,
-            "account": {
-                "decisions": account.decisions,
-                **account.outcomes,
-                "pending": account.pending,
-                "adds_up": account.adds_up,
-            },
+            **account_details(account),
             "rewards": {"sent": traffic.states.total(), **traffic.states},
-            "counts": dict(account.counts),
             "lag": {
                 "samples": len(traffic.probe.lags_s()),
                 "never_served": len(traffic.probe.lags_s()) - len(lags),
@@ -277,14 +280,7 @@ def _promises(
             "the logged probabilities are true: the interval of the mean importance weight contains 1",
             low is None or high is None or low <= 1 <= high,
         ),
-        Promise(
-            "the account adds up, and nothing is pending",
-            account.adds_up
-            and account.pending == 0
-            and account.decisions == len(traffic.sent.decisions),
-        ),
-        Promise("no acknowledged event is lost", check.events_lost == 0),
-        Promise("no duplicate counts twice", check.duplicates_counted_twice == 0),
+        *account_promises(account, check, traffic.sent),
     ]
     if len(traffic.tasks) < _REQUESTS:
         return promises

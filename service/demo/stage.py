@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from nacre_client import AsyncClient
 from rich.console import Console
 
-from nacre_client import AsyncClient
 from agent_core.policy_files import load_policy_data
 from service.stack import Stack
 
@@ -73,4 +73,3 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-

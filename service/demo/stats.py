@@ -42,3 +42,8 @@ def percentile_ms(seconds: Sequence[float], percent: float) -> float:
 def blocks(values: Sequence[float], size: int) -> list[float]:
     """The mean of every `size` values in a row; the last block may be shorter."""
     return [float(np.mean(values[at : at + size])) for at in range(0, len(values), size)]
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None where JSON has no number for it."""
+    return value if math.isfinite(value) else None

@@ -22,7 +22,8 @@ _RIGHT_ONLY = ActionSet(("right",), np.eye(2, dtype=np.float32)[1:])
 
 
 def _place(number: int) -> Floats:
-    return np.eye(_LENGTH, dtype=np.float32)[number].copy()
+    place: Floats = np.eye(_LENGTH, dtype=np.float32)[number]
+    return place
 
 
 def _available(place: int) -> ActionSet:

@@ -1,19 +1,19 @@
 """Nacre as it is deployed: real processes on one Redis, with shared folders.
 
-    nacre = Deployment(children, tmp_path, server.url)
-    api = nacre.serve()
-    worker, learner = nacre.worker(), nacre.learner()
-    nacre.register(bandit())
-    nacre.http.post("/v1/act", json={...})
+    with deployed(folder, redis_url) as nacre:
+        api = nacre.serve()
+        worker, learner = nacre.worker(), nacre.learner()
+        nacre.register(bandit())
+        nacre.http.post("/v1/act", json={...})
 
-One API at a time is behind `http`; after `api.kill()` another `serve()` takes its place.
+One API at a time is behind `http`; after `api.kill()` another `serve()` takes its place. Leaving the
+block ends every process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Deployment:
     """The processes of one Nacre. `settings` go to all of them as environment variables."""
 
     def __init__(
-        self, children: Children, folder: Path, redis_url: str, **settings: str
+        self, children: Children, folder: Path, redis_url: str, settings: Mapping[str, str]
     ) -> None:
         self._children = children
         self.folder = folder
@@ -118,6 +118,14 @@ class Deployment:
                 return float(value)
         return 0.0
 
+    def waiting(self) -> int:
+        """Writes that Redis has not confirmed to the API."""
+        return int(self.http.get("/readyz").json()["redis"]["waiting"])
+
+    def wait_delivered(self) -> None:
+        """Returns when the API has nothing left that Redis has not confirmed."""
+        wait_until(lambda: self.waiting() == 0, what="every write to be confirmed")
+
     # -- through Redis --------------------------------------------------------------------------
 
     @contextmanager
@@ -135,6 +143,24 @@ class Deployment:
                 timeout_s=timeout_s,
                 context=lambda: str(client.hgetall(keys.counts)),
             )
+
+
+@contextmanager
+def deployed(folder: Path, redis_url: str, **settings: str) -> Iterator[Deployment]:
+    """A deployment with its files in `folder`. It starts no process by itself."""
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    children = Children(logs)
+    nacre = Deployment(children, folder, redis_url, settings)
+    try:
+        with nacre.http:
+            yield nacre
+    finally:
+        children.end_all()
+
+
+Deploy = Callable[..., Deployment]
+"""The fixture `deploy`: `deploy(redis_url, NACRE_MAX_WAITING="50")`."""
 
 
 def total(counts: Mapping[str, int]) -> int:

@@ -33,7 +33,7 @@ from service.policies.config import EpisodeRule, PolicyConfig, parse_policy
 from service.policies.repository import PolicyRepository
 from service.redis_link import LinkLimits, RedisLink
 from service.replay.codec import decode_transition
-from service.repository import PolicyKeys
+from service.repository import PolicyKeys, text
 from service.spool import Spool
 
 START_MS = 1_700_000_000_000
@@ -132,7 +132,7 @@ class World:
 
     def shadow(self, decision_id: str, *, propensity: float | None = 0.25) -> DecisionRecord:
         """A record as /shadow makes it: the other system took b, we would have taken a."""
-        asked = {
+        asked: dict[str, Any] = {
             "observation": {"vector": [1.0, 2.0]},
             "actions": ["a", "b"],
             "action_id": "b",
@@ -274,7 +274,7 @@ class World:
 
     async def state(self, decision_id: str) -> str:
         state = await self.client.hget(self.keys.decision_prefix + decision_id, "s")
-        return str(state.decode()) if state else "gone"
+        return text(state) if state else "gone"
 
 
 _NO_EPISODES = EpisodeRule()

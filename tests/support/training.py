@@ -33,6 +33,7 @@ from service.repository import PolicyKeys
 from service.workers.learner import train_all
 from tests.support.api import settings_for
 from tests.support.learners import fingerprint, made_up
+from tests.support.processes import Child, Children
 from tests.support.waiting import eventually
 
 CPU = torch.device("cpu")
@@ -111,7 +112,7 @@ class Studio:
         assert checkpoint is not None
         return fingerprint(checkpoint.state)
 
-    async def undisturbed(self, folder: Path, until: str = "+") -> str:
+    async def undisturbed(self, folder: Path) -> str:
         """Names every bit of what comes of the whole stream in one go, without any process."""
         training = PolicyTraining(self.config, CPU)
         training.take(await self.replay.after(self.keys, "0-0", 1_000_000), frozenset())
@@ -166,3 +167,16 @@ async def open_studio(
         studio = Studio(client, redis_url, folder, document)
         await studio.register()
         yield studio
+
+
+def start_learner(children: Children, studio: Studio) -> Child:
+    """The learner as a process, which a test may kill."""
+    settings = studio.settings
+    environment = {
+        "REDIS_URL": settings.redis_url,
+        "NACRE_ARTEFACTS": str(settings.artefacts),
+        "NACRE_CHECKPOINTS": str(settings.checkpoints),
+        "NACRE_LEASE_S": str(settings.lease_s),
+        "NACRE_DEVICE": "cpu",
+    }
+    return children.nacre("learner", environment=environment)

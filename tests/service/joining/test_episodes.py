@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
 
+from agent_core.types import Transition
 from service.decisions.schemas import Observation
 from service.feedback.repository import SEAL
 from service.feedback.schemas import EpisodeEnd
@@ -25,7 +27,7 @@ async def world(redis_url: str) -> AsyncIterator[World]:
         yield world
 
 
-async def step(world: World, number: int, episode: str = "e", **about: object) -> str:
+async def step(world: World, number: int, episode: str = "e", **about: Any) -> str:
     """Decides step `number`, seen as [number, 0]; its final reward is its number."""
     name = f"{episode}.{number}"
     reply = await world.decide(
@@ -42,15 +44,14 @@ async def step(world: World, number: int, episode: str = "e", **about: object) -
 
 async def ends(world: World) -> dict[str, str]:
     """How each learned step ended, by decision id."""
-    return {
-        made.decision_id: "terminated"
-        if made.terminated
-        else "truncated"
-        if made.truncated
-        else f"then {made.next_state.tolist()[0]:g}"
-        for made in await world.transitions()
-        if made.next_state is not None or made.terminated
-    }
+    return {made.decision_id: _end_of(made) for made in await world.transitions()}
+
+
+def _end_of(made: Transition) -> str:
+    assert made.terminated == (made.next_state is None)
+    if made.next_state is None:
+        return "terminated"
+    return "truncated" if made.truncated else f"then {made.next_state[0]:g}"
 
 
 async def test_the_next_decision_is_what_follows(world: World) -> None:

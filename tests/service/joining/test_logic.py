@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -40,9 +41,7 @@ DEADLINE_MS = 1_000
 RULES: tuple[Aggregation, ...] = ("sum", "first", "last", "max", "min", "mean")
 
 
-def config(
-    aggregation: Aggregation = "sum", default: float = 0.0, **sections: object
-) -> PolicyConfig:
+def config(aggregation: Aggregation = "sum", default: float = 0.0, **sections: Any) -> PolicyConfig:
     rule = {"wait_s": 60, "aggregation": aggregation, "default": default}
     return parse_policy(bandit(reward=rule, **sections))
 

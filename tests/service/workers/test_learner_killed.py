@@ -11,24 +11,12 @@ import torch
 from agent_core.snapshot import TrainingCheckpoint
 from tests.support.policies import featured, sequential
 from tests.support.processes import Child, Children
-from tests.support.training import Studio, open_studio
+from tests.support.training import Studio, open_studio, start_learner
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.faults
 QUICK = {"publish_every_s": 0.1, "checkpoint_every_s": 0.1}
-KILLS = 3
-
-
-def start(children: Children, studio: Studio) -> Child:
-    settings = studio.settings
-    environment = {
-        "REDIS_URL": settings.redis_url,
-        "NACRE_ARTEFACTS": str(settings.artefacts),
-        "NACRE_CHECKPOINTS": str(settings.checkpoints),
-        "NACRE_LEASE_S": str(settings.lease_s),
-        "NACRE_DEVICE": "cpu",
-    }
-    return children.nacre("learner", environment=environment)
+KILLS = 2
 
 
 async def more_than(studio: Studio, experience: int, child: Child) -> None:
@@ -45,15 +33,15 @@ async def test_killed_again_and_again_the_weights_are_those_of_an_undisturbed_ru
 ) -> None:
     dice = random.Random(1)
     async with open_studio(redis_url, tmp_path, document | {"learning": QUICK}) as studio:
-        await studio.append(studio.made_up(1000))
+        await studio.append(studio.made_up(500))
 
         for kill in range(KILLS):
-            child = start(children, studio)
+            child = start_learner(children, studio)
             await more_than(studio, 50 + 200 * kill + dice.randrange(100), child)
             child.kill()
             await studio.append(studio.made_up(100, seed=kill + 1))
-        last = start(children, studio)
-        await studio.learned(1000 + 100 * KILLS, timeout_s=60.0)
+        last = start_learner(children, studio)
+        await studio.learned(500 + 100 * KILLS, timeout_s=60.0)
         assert last.terminate() == 0
 
         assert await studio.checkpointed() == await studio.undisturbed(tmp_path / "calm")

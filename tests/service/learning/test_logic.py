@@ -1,0 +1,122 @@
+"""What the learner decides, by hand-worked cases."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.learning.logic import (
+    begin,
+    entries_wanted,
+    finished,
+    is_late,
+    is_news,
+    job_view,
+    learned_by,
+    oldest_kept,
+    stream_order,
+)
+from service.learning.schemas import JobReport, JobRequest, Published, Until
+from service.learning.training import PolicyTraining
+from service.policies.config import parse_policy
+from service.policies.repository import VersionDescription
+from tests.support.policies import bandit
+from tests.support.training import CPU
+
+
+def version(number: int, first: str, last: str) -> VersionDescription:
+    return VersionDescription(
+        version=number,
+        parent=number - 1,
+        made_at="",
+        config_hash="",
+        feature_schema="",
+        experience=0,
+        updates=0,
+        first=first,
+        last=last,
+    )
+
+
+def training(offset: int = 0) -> PolicyTraining:
+    made = PolicyTraining(parse_policy(bandit()), CPU)
+    made.progress.offset = offset
+    return made
+
+
+def request(**until: float) -> JobRequest:
+    limits = Until(**until)  # type: ignore[arg-type]  # whole numbers where the field asks for them
+    return JobRequest("home.1", "home", limits, "none", False, 1_000)
+
+
+def test_ids_of_entries_are_ordered_as_numbers() -> None:
+    assert stream_order("9-1") < stream_order("10-0") < stream_order("10-2") < stream_order("10-10")
+
+
+@pytest.mark.parametrize(
+    ("replay_id", "expected"),
+    [("1-0", []), ("2-0", [2, 3]), ("9-9", [2, 3]), ("10-0", [2, 3]), ("10-1", [3]), ("99-0", [])],
+)
+def test_versions_learned_what_lies_in_their_range(replay_id: str, expected: list[int]) -> None:
+    """Version 1 was never trained; version 2 read up to 10-0, version 3 up to 20-5."""
+    versions = [version(1, "", ""), version(2, "2-0", "10-0"), version(3, "2-0", "20-5")]
+
+    assert learned_by(versions, replay_id) == expected
+
+
+def test_twenty_versions_are_kept() -> None:
+    assert oldest_kept([3]) == 3
+    assert oldest_kept(range(1, 21)) == 1
+    assert oldest_kept(range(1, 31)) == 11
+
+
+def test_only_what_was_not_published_is_news() -> None:
+    """A learner that was restarted knows less than what it published, until it has read that again."""
+    made = training(offset=7)
+    assert not is_news(made, None)  # nothing learned
+
+    made.extra_updates(1)
+    published = Published(lineage=1, version=2, offset=8, updates=0)
+
+    assert not is_news(made, published)
+
+
+def test_without_a_number_a_job_learns_what_waits_when_it_begins() -> None:
+    made = training(offset=40)
+
+    report = begin(request(), made, 1, appended=100, now_ms=5)
+
+    assert entries_wanted(report, made) == 60
+
+
+def test_with_a_number_a_job_learns_that_many_from_where_the_training_stands() -> None:
+    made = training(offset=40)
+
+    report = begin(request(new_transitions=500), made, 1, appended=100, now_ms=5)
+
+    assert entries_wanted(report, made) == 500
+
+
+def test_a_job_is_late_after_its_seconds() -> None:
+    report = JobReport("running", started_ms=1_000)
+
+    assert not is_late(request(max_seconds=2), report, 2_999)
+    assert is_late(request(max_seconds=2), report, 3_000)
+
+
+def test_a_report_counts_what_came_since_the_job_began() -> None:
+    made = training(offset=40)
+    made.progress.skipped = {"schema": 3}
+    report = begin(request(), made, 1, appended=100, now_ms=5)
+    made.progress.skipped = {"schema": 5, "corrupt": 1}
+    made.progress.position = "9-0"
+
+    report = finished(report, made, 9, verdict="candidate", metrics={"loss": 0.5}, candidate=7)
+
+    assert report.skipped == {"schema": 2, "corrupt": 1}
+    assert report.data is not None
+    assert (report.data.after, report.data.last, report.data.transitions) == ("0-0", "9-0", 0)
+    assert report.metrics == {"loss": 0.5, "updates": 0.0}
+    view = job_view(request(), report)
+    assert view.candidate == "home@7"
+    assert view.created_at == "1970-01-01T00:00:01.000Z"
+    assert view.finished_at == "1970-01-01T00:00:00.009Z"
