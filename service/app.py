@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 
 from service import openapi
@@ -18,6 +18,7 @@ from service.decisions import lookup
 from service.errors import FieldError, ServiceError, problem_response
 from service.front_door import FrontDoor
 from service.health import endpoints as health
+from service.hot import MEMORY_LIMIT
 from service.learning import endpoints as learning
 from service.policies import endpoints as policies
 from service.settings import Settings
@@ -94,6 +95,8 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 async def _on_redis_error(request: Request, error: Exception) -> Response:
     log.warning("redis_unavailable", path=request.url.path, error=str(error))
+    if isinstance(error, OutOfMemoryError) or "OOM" in str(error):
+        return _respond(request, ServiceError("RedisFull", MEMORY_LIMIT))
     return _respond(
         request, ServiceError("RedisUnavailable", "retry in a moment; /act keeps answering")
     )

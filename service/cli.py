@@ -37,8 +37,7 @@ def serve() -> None:
     """Run the API."""
     from service.workers.api import run_api
 
-    settings = _start("serve")
-    raise typer.Exit(run_api(settings))
+    run_api(_start("serve"))
 
 
 @app.command()
@@ -128,10 +127,13 @@ def _settings() -> Settings:
 def _start(process: str) -> Settings:
     """What every long-lived process does first."""
     from service import logs
+    from service.workers.precheck import redis_is_fit
 
     settings = _settings()
     logs.set_up(process, settings.log_level)
     _die_with_parent()
+    if not asyncio.run(redis_is_fit(settings.redis_url)):
+        raise typer.Exit(1)
     return settings
 
 

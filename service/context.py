@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,6 +21,7 @@ from service.policies.artefacts import ArtefactStore
 from service.policies.logic import register_folder
 from service.policies.repository import PolicyRepository
 from service.policies.store import PolicyStore
+from service.redis_client import open_client
 from service.redis_link import LinkLimits, RedisLink
 from service.repository import HINTS
 from service.security import Keyring, load_keyring
@@ -77,7 +78,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         keys = settings.api_keys.get_secret_value() if settings.api_keys else None
         keyring = load_keyring(keys, settings.api_keys_file, settings.host)
-        client = Redis.from_url(settings.redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+        client = open_client(settings.redis_url, socket_timeout_s=2.0)
         stack.push_async_callback(client.aclose)
         link = await RedisLink.open(
             settings.redis_url,
@@ -106,25 +107,39 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 
 async def _start_background(service: Service) -> list[asyncio.Task[None]]:
     hints = asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
     try:
-        if service.settings.policies is not None:
-            await register_folder(service.policies, service.artefacts, service.settings.policies)
-        await service.store.refresh()
+        await _load(service)
     except (RedisError, OSError) as error:
         log.warning(
             "redis_unreachable_at_start", error=str(error), action="serving as soon as it answers"
         )
-    return [
-        asyncio.create_task(service.store.keep_fresh(hints, service.settings.poll_s)),
-        asyncio.create_task(_listen(service, hints)),
-    ]
+        tasks.append(asyncio.create_task(_load_later(service)))
+    tasks.append(asyncio.create_task(service.store.keep_fresh(hints, service.settings.poll_s)))
+    tasks.append(asyncio.create_task(_listen(service, hints)))
+    return tasks
+
+
+async def _load(service: Service) -> None:
+    """Registers the files of the policy folder, and loads every policy that there is."""
+    if service.settings.policies is not None:
+        await register_folder(service.policies, service.artefacts, service.settings.policies)
+    await service.store.refresh()
+
+
+async def _load_later(service: Service) -> None:
+    """Loads once, when Redis answers at last."""
+    while True:
+        await asyncio.sleep(service.settings.poll_s)
+        with suppress(RedisError, OSError):
+            return await _load(service)
 
 
 async def _listen(service: Service, hints: asyncio.Event) -> None:
     """Wakes the refresh when somebody publishes; a lost hint only costs a poll interval."""
     while True:
         try:
-            client = Redis.from_url(service.settings.redis_url, socket_timeout=None)
+            client = open_client(service.settings.redis_url, socket_timeout_s=None)
             async with client, client.pubsub() as channel:
                 await channel.subscribe(HINTS)
                 async for _ in channel.listen():

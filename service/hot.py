@@ -18,6 +18,7 @@ from service.security import Principal
 Headers = tuple[tuple[bytes, bytes], ...]
 SPOOLED = (b"nacre-durability", b"spooled")
 """Redis has not confirmed; the write is in this server's spool and will be delivered."""
+MEMORY_LIMIT = "Redis is at its memory limit; retry later"
 
 
 class HotRequest(Struct, frozen=True, gc=False):
@@ -47,5 +48,5 @@ async def confirmed(reply: asyncio.Future[Any]) -> Any:
         return await reply
     except LinkReplyError as error:
         if "OOM" in str(error):
-            raise ServiceError("RedisFull", "Redis is at its memory limit; retry later") from error
+            raise ServiceError("RedisFull", MEMORY_LIMIT) from error
         raise ServiceError("RedisUnavailable", "Redis refused the write; retry later") from error

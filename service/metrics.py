@@ -8,6 +8,9 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 SPOOLED: Final = Counter("nacre_spooled_total", "Writes answered before Redis confirmed", ["kind"])
+LOST: Final = Counter(
+    "nacre_writes_lost_total", "Writes that were promised and could not be kept", ["reason"]
+)
 REWARDS: Final = Counter("nacre_rewards_total", "Rewards received", ["state"])
 REFUSED: Final = Counter(
     "nacre_requests_refused_total", "Requests answered with a problem", ["code"]

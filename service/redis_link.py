@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 import structlog
 
+from service import metrics
 from service.spool import Spool
 
 log = structlog.get_logger(__name__)
@@ -45,8 +46,10 @@ class _Unconfirmed:
 
 UNCONFIRMED: Final = _Unconfirmed()
 
-_PASSING: Final = ("OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN")
-"""Refusals that end by themselves or by an operator: memory or disk full, a replica missing."""
+_PASSING: Final = (
+    "OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MASTERDOWN", "NOAUTH", "NOPERM",
+)  # fmt: skip
+"""Refusals that end by themselves or by an operator: memory or disk full, a replica or a right missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class RedisLink:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Item] = deque()
         self._flight: deque[_Item] = deque()
+        self._postponed: list[_Item] = []
         self._protocol: _Wire | None = None
         self._is_scheduled = False
         self._is_late = False
@@ -139,7 +143,7 @@ class RedisLink:
     @property
     def waiting(self) -> int:
         """Commands that Redis has not confirmed."""
-        return len(self._queue) + len(self._flight)
+        return len(self._queue) + len(self._flight) + len(self._postponed)
 
     # -- writing --------------------------------------------------------------
 
@@ -152,7 +156,8 @@ class RedisLink:
         Raises:
             BackpressureError: more than `max_waiting` commands wait already.
         """
-        if len(self._queue) + len(self._flight) >= self._limits.max_waiting:
+        waiting = len(self._queue) + len(self._flight) + len(self._postponed)
+        if waiting >= self._limits.max_waiting:
             self.counters.refused += 1
             raise BackpressureError
         item = _Item(pack(arguments), self._loop.create_future())
@@ -218,7 +223,7 @@ class RedisLink:
         self._is_late = False
         if self._queue:
             self._flush()
-        elif not self._spool.is_empty:
+        elif not self._postponed and not self._spool.is_empty:
             self._spool.clear()
 
     def _on_error(self, item: _Item, error: Exception) -> None:
@@ -230,14 +235,18 @@ class RedisLink:
             self._protocol.transport.abort()
         elif item.is_spooled and any(word in str(error) for word in _PASSING):
             # Its caller was told that it will be delivered, so it waits until Redis has room again.
-            self._loop.call_later(self._limits.confirm_timeout_s, self._send_again, item)
+            if not self._postponed:
+                self._loop.call_later(self._limits.confirm_timeout_s, self._send_postponed)
+            self._postponed.append(item)
         elif item.future.done():
+            metrics.LOST.labels(code).inc()
             log.error("redis_refused_spooled_command", error=str(error))
         else:
             item.future.set_exception(LinkReplyError(str(error)))
 
-    def _send_again(self, item: _Item) -> None:
-        self._queue.append(item)
+    def _send_postponed(self) -> None:
+        self._queue.extend(self._postponed)
+        self._postponed.clear()
         self._flush()
 
     # -- connection -----------------------------------------------------------

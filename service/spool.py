@@ -15,6 +15,8 @@ from pathlib import Path
 
 import structlog
 
+from service import metrics
+
 log = structlog.get_logger(__name__)
 _HEAD = struct.Struct("<II")
 
@@ -72,6 +74,7 @@ class Spool:
             command = data[at + _HEAD.size :][: _HEAD.unpack(head)[0]] if len(head) == 8 else b""
             if len(head) < _HEAD.size or _HEAD.unpack(head) != (len(command), zlib.crc32(command)):
                 self.torn += 1
+                metrics.LOST.labels("torn_spool").inc()
                 log.warning("spool_tail_skipped", skipped_bytes=len(data) - at)
                 return
             yield command

@@ -80,7 +80,7 @@ def _rounded(values: Sequence[float], pointer_of: Callable[[int], str]) -> Float
         raise _not_a_number(pointer_of(at))
     try:
         packed = struct.pack(f"<{len(values)}f", *values)
-    except OverflowError:  # beyond float32
+    except (OverflowError, struct.error):  # beyond float32, and an integer beyond float64
         at = next(at for at, value in enumerate(values) if not abs(value) <= LARGEST_NUMBER)
         raise _out_of_range(values[at], pointer_of(at)) from None
     # Of what is read-only, argmax and argmin make a copy first.

@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from service.redis_link import UNCONFIRMED, RedisLink
+from service.redis_link import UNCONFIRMED, BackpressureError, LinkReplyError, RedisLink
 from service.repository import PolicyKeys, Script, raw
 
 RECORD: Final = Script.load("service.decisions", "record.lua")
@@ -53,6 +53,7 @@ class DecisionRepository:
     def __init__(self, link: RedisLink, client: Redis) -> None:
         self._link = link
         self._client = client
+        self._wait: asyncio.Future[Any] | None = None
 
     def record(self, keys: PolicyKeys, new: NewDecision) -> asyncio.Future[Any]:
         """Queues the record; see `record.lua` for the replies."""
@@ -68,13 +69,23 @@ class DecisionRepository:
         )  # fmt: skip
 
     async def wait_for_replica(self, timeout_ms: int) -> bool:
-        """Whether a replica has everything written before."""
-        reply = await self._link.append("WAIT", 1, timeout_ms)
+        """Whether a replica has everything written before.
+
+        Callers share one WAIT, because it holds up the connection. One that is not answered yet covers
+        them all: Redis answers in order, so it stands behind every write that was confirmed before it.
+        """
+        try:
+            if self._wait is None or self._wait.done():
+                self._wait = self._link.append("WAIT", 1, timeout_ms)
+            reply = await asyncio.shield(self._wait)
+        except (BackpressureError, LinkReplyError):
+            return False
         return reply is not UNCONFIRMED and int(reply) >= 1
 
     async def find(self, keys: PolicyKeys, decision_id: str) -> StoredDecision | None:
         """The stored decision with its ledger, or None."""
-        async with self._client.pipeline(transaction=True) as pipe:
+        # No MULTI: a full Redis refuses to queue even what only reads.
+        async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.decision_prefix + decision_id)
             pipe.hgetall(keys.ledger_prefix + decision_id)
             life, ledger = await pipe.execute()

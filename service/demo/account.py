@@ -141,12 +141,15 @@ def _repeated(seen: Counter[Any]) -> int:
 
 
 def _miscounted(counted: Mapping[str, float], ends: Mapping[str, float | None], sent: Sent) -> int:
-    """Decisions whose one reward was sent as one number and learned as another."""
+    """Decisions whose one reward was sent, logged and joined, but not as the same number each time."""
     told = {decision_id: value for (decision_id, _), value in sent.rewards.items()}
-    return sum(
-        ends.get(decision_id, value) != told.get(decision_id, value)
-        for decision_id, value in counted.items()
-    )
+    wrong = 0
+    for decision_id, value in counted.items():
+        # None: the decision ended without a reward being computed, so none was counted at all.
+        joined = ends.get(decision_id)
+        if value != told.get(decision_id, value) or (joined is not None and joined != value):
+            wrong += 1
+    return wrong
 
 
 async def check_archive(folder: Path, sent: Sent, pending: int) -> LogCheck:

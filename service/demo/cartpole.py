@@ -81,7 +81,7 @@ class EpisodesDemo:
         """Plays until the goal is reached, the time is over, or all `requests` are spent."""
         async with stage.client() as client:
             game = _Game(client, self)
-            with Ticker(console, self.environment, self.requests or int(_TIME_S)) as ticker:
+            with Ticker(console, *_scale(self)) as ticker:
                 await game.run(stage, ticker)
             account = await settled_account(client, _SETTLE_S)
             check = await check_archive(stage.archive, game.sent, account.pending)
@@ -101,6 +101,13 @@ def _sizes(environment: str) -> tuple[int, int]:
         f"{environment} observes {observed} and acts in {acted}; the demo plays environments with a Box "
         "to observe and Discrete actions, such as CartPole-v1"
     )
+
+
+def _scale(demo: EpisodesDemo) -> tuple[str, int]:
+    """What the progress bar counts: steps where they are limited, else seconds."""
+    if demo.requests is not None:
+        return f"{demo.environment}, steps", demo.requests
+    return f"{demo.environment}, seconds", int(_TIME_S)
 
 
 # -- playing ------------------------------------------------------------------------------------
@@ -262,8 +269,10 @@ class _Game:
         return rewards, endings
 
     def _note(self, seat: Seat) -> None:
-        at_s = time.perf_counter() - self._started_s
-        self.ended.append(Ended(seat.total, at_s, self.steps))
+        # What ends after the goal was reached no longer counts: the other table has stopped playing.
+        if not self.is_won:
+            at_s = time.perf_counter() - self._started_s
+            self.ended.append(Ended(seat.total, at_s, self.steps))
 
     def _seal(self, seat: Seat, status: EndOfEpisode) -> Coroutine[Any, Any, None]:
         """Says how the seat's episode ended; the last step of a truncated one bootstraps from what was seen."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 import statistics
-import time
 from typing import Final
 
 from nacre_client import AsyncClient
 
-_POLL_S: Final = 0.5
-_PATIENCE_S: Final = 20.0
+_ASK_EVERY_S: Final = 0.5
+_ASKS: Final = 40
 
 
 class Sightings:
@@ -47,9 +46,12 @@ class Sightings:
 class LagProbe:
     """Follows a sample of rewards until they are learned from."""
 
-    def __init__(self, client: AsyncClient, sightings: Sightings) -> None:
+    def __init__(
+        self, client: AsyncClient, sightings: Sightings, ask_every_s: float = _ASK_EVERY_S
+    ) -> None:
         self._client = client
         self._sightings = sightings
+        self._ask_every_s = ask_every_s
         self._followed: list[tuple[float, int | None]] = []
 
     async def follow(self, decision_id: str, posted_s: float) -> None:
@@ -58,10 +60,12 @@ class LagProbe:
         Asked soon, because the service forgets old versions.
         """
         version = None
-        while version is None and time.perf_counter() - posted_s < _PATIENCE_S:
-            await asyncio.sleep(_POLL_S)
+        for _ in range(_ASKS):
+            await asyncio.sleep(self._ask_every_s)
             life = await self._client.decision(decision_id)
             version = min(map(_number, life.learned_by), default=None)
+            if version is not None:
+                break
         self._followed.append((posted_s, version))
 
     def lags_s(self) -> list[float]:

@@ -20,10 +20,13 @@ class Ticker:
         ticker.show(done, "reward 0.93   312/s   digits@23")
     """
 
-    def __init__(self, console: Console, title: str, total: int) -> None:
+    def __init__(
+        self, console: Console, title: str, total: int, line_every_s: float = _LINE_EVERY_S
+    ) -> None:
         self._console = console
         self._title = title
         self._total = total
+        self._line_every_s = line_every_s
         self._shown_s = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -40,7 +43,7 @@ class Ticker:
         """Call it every `REFRESH_S` or so."""
         if self._console.is_terminal:
             self._progress.update(self._task, completed=done, facts=facts)
-        elif time.monotonic() - self._shown_s >= _LINE_EVERY_S:
+        elif time.monotonic() - self._shown_s >= self._line_every_s:
             self._shown_s = time.monotonic()
             self._console.print(f"{self._title}  {done:,}/{self._total:,}  {facts}", markup=False)
 

@@ -159,6 +159,7 @@ class ObserveEndpoint:
         try:
             return await self._transition(transition, principal)
         except ServiceError as error:
+            metrics.REWARDS.labels("rejected").inc()
             identity = transition.decision_id or f"{transition.episode_id}/{transition.step}"
             return RewardResult(identity, "rejected", None, error.problem(instance="/v1/observe"))
 

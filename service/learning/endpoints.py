@@ -16,6 +16,7 @@ from service.learning.logic import job_view
 from service.learning.repository import LearningRepository
 from service.learning.schemas import JobReport, JobRequest, LearnRequest
 from service.policies.config import PolicyConfig
+from service.replay.repository import ReplayRepository
 from service.repository import PolicyKeys
 from service.responses import json_response
 from service.security import Principal
@@ -34,9 +35,17 @@ async def learn(service: ServiceDep, principal: Learner, body: Body) -> Response
     served = service.store.served(asked.policy, principal)
     _check_steps(asked, served.config)
     policy = served.config.policy
+    newest, appended = await ReplayRepository(service.client).end(served.keys)
     # The policy's name in the id lets a job be found by its id alone.
     request = JobRequest(
-        f"{policy}.{new_id()}", policy, asked.until, asked.promote, asked.dry_run, now_ms()
+        f"{policy}.{new_id()}",
+        policy,
+        asked.until,
+        asked.promote,
+        asked.dry_run,
+        now_ms(),
+        newest,
+        appended,
     )
     running = await LearningRepository(service.client).create(served.keys, request)
     if running is not None:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
 from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
 from service.clock import now_ms
-from service.learning.logic import begin, entries_wanted, finished, is_late
+from service.learning.logic import begin, entries_wanted, finished, is_late, transitions_since
 from service.learning.model import Model
 from service.learning.repository import LearningRepository
 from service.learning.schemas import DataRange, JobReport, JobRequest
@@ -42,15 +41,19 @@ class JobRunner:
         learning: LearningRepository,
         replay: ReplayRepository,
         lineage: int,
-        may_go_on: Callable[[], bool],
     ) -> None:
         self._keys = keys
         self._learning = learning
         self._replay = replay
         self._lineage = lineage
-        self._may_go_on = may_go_on
         self._job: tuple[JobRequest, JobReport] | None = None
-        self.is_between_updates = False
+        self._steps: int | None = None
+
+    @property
+    def is_between_updates(self) -> bool:
+        """Whether some of the extra updates are made and some are not: no moment for a checkpoint, nor
+        for a version."""
+        return self._steps is not None
 
     async def look(self, model: Model) -> None:
         """Takes up a job that waits, or that a learner left behind."""
@@ -83,43 +86,49 @@ class JobRunner:
             return None
         return max(entries_wanted(self._job[1], model.training), _behind(model))
 
-    async def advance(self, model: Model, quarantined: frozenset[int]) -> None:
-        """Does what the job needs once enough is read; the job is over then."""
+    async def advance(self, model: Model, quarantined: frozenset[int]) -> bool:
+        """Does a piece of what the job needs once enough is read; whether there was something to do."""
         if self._job is None:
-            return
+            return False
         request, report = self._job
         if request.dry_run:
             await self._close(request, await self._inspect(request, report, model, quarantined))
-            return
-        is_out_of_time = is_late(request, report, now_ms())
-        if _behind(model) > 0 or (
-            entries_wanted(report, model.training) > 0 and not is_out_of_time
-        ):
-            return
-        if await self._train(request, report, model):
-            await self._close(request, await self._publish(request, report, model))
-
-    async def _train(self, request: JobRequest, report: JobReport, model: Model) -> bool:
-        """Makes the extra updates; False when the process must stop, and they count for nothing."""
-        here = model.training.progress
-        if here.finished_job == request.job_id:
             return True
-        left = request.until.max_steps or 0
-        self.is_between_updates = True
-        while left and not is_late(request, report, now_ms()):
-            if not self._may_go_on():
-                return False
-            await model.extra_updates(min(left, _SLICE))
-            left -= min(left, _SLICE)
-        here.finished_job = request.job_id
-        self.is_between_updates = False
-        await model.save()
+        is_out_of_time = is_late(request, report, now_ms())
+        is_waiting = entries_wanted(report, model.training) > 0 and not is_out_of_time
+        if is_waiting or _behind(model) > 0:
+            return False
+        if self._steps_left(request, model) and not is_out_of_time:
+            await self._train(model)
+        else:
+            await self._end(request, report, model)
         return True
+
+    def _steps_left(self, request: JobRequest, model: Model) -> int:
+        if model.training.progress.finished_job == request.job_id:
+            return 0
+        if self._steps is None:
+            self._steps = request.until.max_steps or 0
+        return self._steps
+
+    async def _train(self, model: Model) -> None:
+        """Makes the next few of the extra updates."""
+        assert self._steps is not None, "the job asked for updates"
+        count = min(self._steps, _SLICE)
+        await model.extra_updates(count)
+        self._steps -= count
+
+    async def _end(self, request: JobRequest, report: JobReport, model: Model) -> None:
+        # First the checkpoint: whoever takes over from here on makes no update twice.
+        model.training.progress.finished_job = request.job_id
+        await model.save()
+        self._steps = None
+        await self._close(request, await self._publish(request, report, model))
 
     async def _publish(self, request: JobRequest, report: JobReport, model: Model) -> JobReport:
         training, start = model.training, report.start
         assert start is not None, "a running job has a start"
-        if (training.experience, training.updates) == (start.experience, start.updates):
+        if not transitions_since(start, training) and training.updates == start.updates:
             return finished(report, training, now_ms(), verdict="nothing_to_learn")
         is_complete = not is_late(request, report, now_ms())
         made = await model.publish(promote=request.promote == "live")

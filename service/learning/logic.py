@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from service.clock import rfc3339
 from service.learning.schemas import DataRange, Job, JobReport, JobRequest, JobStart, Published
 from service.learning.training import PolicyTraining
@@ -55,18 +57,27 @@ def is_news(training: PolicyTraining, published: Published | None) -> bool:
 def begin(
     request: JobRequest, training: PolicyTraining, lineage: int, appended: int, now_ms: int
 ) -> JobReport:
-    """Takes a job up; `appended` counts the entries that the stream has got so far."""
+    """Takes a job up; `appended` counts the entries that the stream has got by now.
+
+    New is what was not learned when the job was asked for, or came since.
+    """
     here, wanted = training.progress, request.until.new_transitions
+    is_ahead = here.offset > request.appended
+    offset = request.appended if is_ahead else here.offset
     start = JobStart(
         lineage=lineage,
-        position=here.position,
-        offset=here.offset,
-        goal=max(appended, here.offset) if wanted is None else here.offset + wanted,
-        experience=training.experience,
+        position=request.newest if is_ahead else here.position,
+        offset=offset,
+        goal=max(appended, offset) if wanted is None else offset + wanted,
         updates=training.updates,
-        skipped=dict(here.skipped),
+        passed=_passed(training),
     )
     return JobReport("running", started_ms=now_ms, start=start)
+
+
+def _passed(training: PolicyTraining) -> dict[str, int]:
+    """Entries that taught nothing, by reason."""
+    return {**training.progress.skipped, "missed": training.progress.missed}
 
 
 def is_late(request: JobRequest, report: JobReport, now_ms: int) -> bool:
@@ -93,20 +104,29 @@ def finished(
     """The report of a job that has come to its end."""
     start = report.start
     assert start is not None, "a running job has a start"
-    here = training.progress
-    learned = max(0, training.experience - start.experience)
     updates = float(max(0, training.updates - start.updates))
-    return JobReport(
-        "done",
-        started_ms=report.started_ms,
+    return replace(
+        report,
+        status="done",
         finished_ms=now_ms,
-        start=start,
-        data=DataRange(start.position, here.position, learned),
-        skipped=dict(Counter(here.skipped) - Counter(start.skipped)),
+        data=DataRange(
+            start.position, training.progress.position, transitions_since(start, training)
+        ),
+        skipped=_passed_since(start, training),
         metrics={**(metrics or {}), "updates": updates},
         candidate=candidate,
         verdict=verdict,
     )
+
+
+def transitions_since(start: JobStart, training: PolicyTraining) -> int:
+    """Entries learned from since a job began."""
+    read = training.progress.offset - start.offset
+    return max(0, read - sum(_passed_since(start, training).values()))
+
+
+def _passed_since(start: JobStart, training: PolicyTraining) -> dict[str, int]:
+    return dict(Counter(_passed(training)) - Counter(start.passed))
 
 
 def job_view(request: JobRequest, report: JobReport) -> Job:

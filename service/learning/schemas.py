@@ -69,7 +69,8 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class JobRequest(Struct, frozen=True):
-    """What the API stores."""
+    """What the API stores. `newest`, `appended`: the newest entry of the replay stream at that moment,
+    and how many there were up to it: what comes later is new, even before a learner looks."""
 
     job_id: str
     policy: str
@@ -77,22 +78,24 @@ class JobRequest(Struct, frozen=True):
     promote: Promotion
     dry_run: bool
     created_ms: int
+    newest: str
+    appended: int
 
 
 class JobStart(Struct, frozen=True):
-    """Where the learner stood when it took a job up: survives the learner.
+    """Where a job began: survives the learner that took it up.
 
-    `offset`: entries of the replay stream behind it. `goal`: the same count when it has read enough.
-    `experience`, `updates`, `skipped`: its counters.
+    `position`, `offset`: in the replay stream, the end of what was not new. `goal`: the offset at which
+    it has read enough. `updates`, `passed`: counters of the training at that moment; `passed` are the
+    entries that taught nothing, by reason.
     """
 
     lineage: int
     position: str
     offset: int
     goal: int
-    experience: int
     updates: int
-    skipped: dict[str, int]
+    passed: dict[str, int]
 
 
 class JobReport(Struct, frozen=True):

@@ -68,8 +68,6 @@ class Session:
         artefacts: ArtefactStore,
         place: Place,
         meta: PolicyMeta,
-        *,
-        may_go_on: Callable[[], bool],
         pause: Callable[[float], Awaitable[None]],
     ) -> Session:
         """Continues where the policy's training stood.
@@ -82,7 +80,7 @@ class Session:
         keys, learning = PolicyKeys(config.policy), LearningRepository(client)
         publisher = Publisher(PolicyRepository(client), learning, artefacts, keys, meta.lineage)
         model = await Model.open(place, config, meta.lineage, publisher)
-        jobs = JobRunner(keys, learning, ReplayRepository(client), meta.lineage, may_go_on)
+        jobs = JobRunner(keys, learning, ReplayRepository(client), meta.lineage)
         return cls(client, meta, model, jobs, pause)
 
     async def step(self) -> None:
@@ -97,15 +95,13 @@ class Session:
             return
         has_read = await self._read()
         try:
-            await self._jobs.advance(self._model, self._quarantined)
-            if self._model.publishes_in_s <= 0:
-                await self._model.publish(promote=self._model.config.learning.auto_promote)
+            has_worked = await self._jobs.advance(self._model, self._quarantined)
+            if not self._jobs.is_between_updates:
+                await self._publish_and_save()
         except RestartedError:
             self.is_over = True
             return
-        if self._model.saves_in_s <= 0 and not self._jobs.is_between_updates:
-            await self._model.save()
-        if not has_read:
+        if not (has_read or has_worked):
             await self._wait()
 
     async def close(self) -> None:
@@ -113,16 +109,24 @@ class Session:
         if self._model.saves_in_s < math.inf and not self._jobs.is_between_updates:
             await self._model.save()
 
+    async def _publish_and_save(self) -> None:
+        """What is due of both."""
+        if self._model.publishes_in_s <= 0:
+            await self._model.publish(promote=self._model.config.learning.auto_promote)
+        if self._model.saves_in_s <= 0:
+            await self._model.save()
+
     async def _look(self) -> None:
         meta = await self._policies.meta(self._keys)
         if meta is None or meta.lineage != self._meta.lineage:
             self.is_over = True
             return
-        if meta.config != self._meta.config:
-            await self._model.reconfigure(read_config(meta.config))
-        self._meta = meta
-        self._quarantined = await self._policies.quarantined(self._keys)
-        await self._jobs.look(self._model)
+        if not self._jobs.is_between_updates:
+            if meta.config != self._meta.config:
+                await self._model.reconfigure(read_config(meta.config))
+            self._meta = meta
+            self._quarantined = await self._policies.quarantined(self._keys)
+            await self._jobs.look(self._model)
         await self._say()
         self._look_at = time.monotonic() + _LOOK_S
 

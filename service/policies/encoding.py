@@ -89,7 +89,7 @@ class Encoding:
         try:
             rows = np.fromiter(map(self._row_of, actions), np.intp, len(actions))
         except (KeyError, TypeError):  # not all of them are ids of the catalog
-            return self._from_items(actions, pointer), None
+            return self._from_elsewhere(actions, pointer), None
         ids = _distinct(cast("list[str]", actions), pointer)
         return ActionSet(ids, self.catalog.features.take(rows, 0)), rows
 
@@ -98,10 +98,17 @@ class Encoding:
             detail = f"{len(given)} actions given, at most {self.max_actions} allowed; send fewer or raise `agent.max_actions`"
             raise InvalidError(pointer, detail, "TooManyActions", "too_many")
 
+    def _from_elsewhere(self, given: Sequence[str | ActionItem], pointer: str) -> ActionSet:
+        if not set(map(type, given)) <= {str}:
+            return self._from_items(given, pointer)
+        ids = _distinct(cast("Sequence[str]", given), pointer)
+        if self._action.dim:
+            raise self._unknown(ids, pointer)
+        features = np.empty((len(ids), 0), np.float32)
+        return ActionSet(ids, self._representation.encode(ids, features))
+
     def _from_items(self, items: Sequence[str | ActionItem], pointer: str) -> ActionSet:
         ids = _distinct([item if isinstance(item, str) else item.id for item in items], pointer)
-        if self._action.dim and all(isinstance(item, str) for item in items):
-            raise self._unknown(ids, pointer)
         features = np.empty((len(ids), self._action.dim), np.float32)
         for at, item in enumerate(items):
             try:
@@ -147,6 +154,7 @@ def _distinct(given: Sequence[str], pointer: str) -> tuple[str, ...]:
     ids = tuple(given)
     if len(set(ids)) == len(ids):
         return ids
-    at = next(at for at, action_id in enumerate(ids) if action_id in ids[:at])
+    first = {action_id: at for at, action_id in reversed(list(enumerate(ids)))}
+    at = next(at for at, action_id in enumerate(ids) if first[action_id] != at)
     detail = "the id appears earlier in the list; every action needs its own"
     raise InvalidError(f"{pointer}/{at}", detail, "DuplicateAction", "duplicate")

@@ -175,8 +175,12 @@ class PolicyRepository:
         return bool(done)
 
     async def counts(self, keys: PolicyKeys) -> dict[str, int]:
-        """The account of the policy, with `pending` and the lengths of its streams."""
-        async with self._client.pipeline(transaction=True) as pipe:
+        """The account of the policy, with `pending` and the lengths of its streams.
+
+        No MULTI: a full Redis refuses to queue even what only reads. Redis carries out what arrives in
+        one piece without turning to another client, so the account adds up all the same.
+        """
+        async with self._client.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.counts)
             pipe.zcard(keys.due)
             pipe.zcard(keys.early)

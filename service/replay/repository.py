@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,15 +50,28 @@ class ReplayRepository:
             pipe.xlen(keys.replay)
             pipe.hmget(keys.counts, _APPENDED)
             entries, length, counts = await pipe.execute()
-        # An operator may have reset the counts; the stream itself is then the better witness.
-        appended = max(length, sum(int(count or 0) for count in counts))
+        appended = _appended(length, counts)
         return Block([_entry(*one) for one in entries], appended, appended - length)
+
+    async def end(self, keys: PolicyKeys) -> tuple[str, int]:
+        """The id of the newest entry (START if there is none), and how many there were up to it."""
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.xrevrange(keys.replay, count=1)
+            pipe.xlen(keys.replay)
+            pipe.hmget(keys.counts, _APPENDED)
+            newest, length, counts = await pipe.execute()
+        return text(newest[0][0]) if newest else START, _appended(length, counts)
 
     async def wait(self, keys: PolicyKeys, position: str, wait_s: float) -> bool:
         """Whether something follows `position`; returns as soon as it does, or after `wait_s`."""
         # BLOCK 0 would wait for ever.
         block_ms = max(1, int(wait_s * 1000))
         return bool(await self._client.xread({keys.replay: position}, count=1, block=block_ms))
+
+
+def _appended(length: int, counts: Sequence[bytes | None]) -> int:
+    # An operator may have reset the counts; the stream itself is then the better witness.
+    return max(length, sum(int(count or 0) for count in counts))
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, Any] | None) -> Entry:

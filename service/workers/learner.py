@@ -145,8 +145,7 @@ class Trainer:
             self._artefacts,
             self._place,
             meta,
-            may_go_on=self._may_go_on,
-            pause=lambda duration_s: pause(self._stop, duration_s),
+            lambda duration_s: pause(self._stop, duration_s),
         )
 
     async def _close(self, session: Session) -> None:

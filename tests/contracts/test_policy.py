@@ -132,6 +132,20 @@ def test_a_spread_comes_from_exactly_those_that_claim_one(config_class: type[Any
     assert (scores.spread is not None) == ("spread" in config_class.capabilities)
 
 
+@every_policy
+@pytest.mark.parametrize("size", [1, 10, 500])
+def test_values_alone_are_the_values_of_the_scores_to_the_last_bit(
+    config_class: type[Any], size: int
+) -> None:
+    scorer = _trained(config_class).scorer()
+    prepared = scorer.prepare(action_set(np.random.default_rng(8), size).features)
+
+    alone = scorer.value(_state(), prepared)
+
+    assert alone.dtype == np.float64
+    assert alone.tobytes() == scorer.score(_state(), prepared).value.tobytes()
+
+
 @with_spread
 def test_the_spread_is_wide_when_cold_and_narrows_where_something_was_seen(
     config_class: type[Any],

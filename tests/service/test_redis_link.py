@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from service import metrics
 from service.redis_link import UNCONFIRMED, BackpressureError, LinkLimits, LinkReplyError, RedisLink
 from service.repository import Script
 from service.spool import Spool
@@ -147,6 +148,46 @@ async def test_a_spooled_command_waits_for_room_when_memory_is_full(
         await client.config_set("maxmemory", 0)
 
         await eventually(_holds(client, {b"kept"}))
+
+
+async def test_a_spooled_command_that_waits_for_room_survives_the_death_of_this_process(
+    start_redis: StartRedis, tmp_path: Path
+) -> None:
+    """Failure table rows 15 and 33: refused for now is not delivered; it stays on disk."""
+    server = start_redis()
+    async with Redis.from_url(server.url) as client, FaultProxy(server.url) as proxy:
+        spool = Spool.claim(tmp_path)
+        link = await RedisLink.open(proxy.url, scripts=[], spool=spool, limits=QUICK)
+        await proxy.stall()
+        assert await link.append("SADD", "s", "kept") is UNCONFIRMED
+        await client.config_set("maxmemory", 1)
+        await proxy.heal()
+        await eventually(_refused(link))
+        waiting = link.waiting
+        link._keeper and link._keeper.cancel()
+        spool.close()  # the process dies here: nothing is flushed, nothing closed properly
+
+        await client.config_set("maxmemory", 0)
+        async with opened(server.url, tmp_path):
+            await eventually(_holds(client, {b"kept"}))
+
+    assert waiting == 1
+
+
+async def test_a_promise_that_cannot_be_kept_is_counted(
+    redis_url: str, redis_client: Redis, tmp_path: Path
+) -> None:
+    """Failure table row 13: Redis refuses a spooled command for good."""
+    lost = metrics.LOST.labels("WRONGTYPE")
+    before = lost._value.get()
+    await redis_client.set("text", "x")
+    async with FaultProxy(redis_url) as proxy, opened(proxy.url, tmp_path) as link:
+        await proxy.stall()
+        assert await link.append("SADD", "text", "never") is UNCONFIRMED
+        await proxy.heal()
+        await eventually(_drained(link))
+
+    assert lost._value.get() == before + 1
 
 
 def _drained(link: RedisLink) -> Callable[[], Awaitable[bool]]:

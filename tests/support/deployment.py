@@ -51,6 +51,11 @@ class Deployment:
         self._settings = settings
         self.http = httpx.Client(base_url=self.url, timeout=10.0)
 
+    def on(self, redis_url: str) -> Deployment:
+        """The same deployment, whose processes are told of another Redis from now on."""
+        self.redis_url = redis_url
+        return self
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from agent_core.interfaces import Policy, Scorer
-from agent_core.types import ActionScores, Floats, RaggedActions
+from agent_core.types import ActionScores, Doubles, Floats, RaggedActions
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,13 @@ class _PlainScorer:
     def prepare(self, actions: Floats) -> Floats:
         return actions
 
+    def value(self, state: Floats, prepared: Floats) -> Doubles:
+        value: Doubles = prepared[:, 0].astype("float64") + state[0]
+        return value
+
     def score(self, state: Floats, prepared: Floats) -> ActionScores:
-        columns = prepared.astype("float64")
-        return ActionScores(columns[:, 0] + state[0], columns[:, 1:] if self.has_spread else None)
+        spread = prepared[:, 1:].astype("float64") if self.has_spread else None
+        return ActionScores(self.value(state, prepared), spread)
 
 
 class FixedPolicy(Policy):

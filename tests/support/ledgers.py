@@ -160,8 +160,8 @@ class World:
         self, record: DecisionRecord, *, activated: bool = True, body: bytes | None = None
     ) -> Any:
         """Records a decision; `body` replaces the bytes that are stored, to damage them."""
-        request = msgspec.json.decode(record.request)
-        step = request.get("episode")
+        codec = msgspec.json if record.media == "json" else msgspec.msgpack
+        step = codec.decode(record.request).get("episode")
         new = NewDecision(
             record.decision_id,
             b"digest",

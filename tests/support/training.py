@@ -24,7 +24,7 @@ from service.learning.repository import LearningRepository
 from service.learning.schemas import JobReport, JobRequest, LearnerStatus, Promotion, Until
 from service.learning.training import PolicyTraining, checkpoint_folder
 from service.policies.artefacts import ArtefactStore
-from service.policies.config import PolicyConfig, parse_policy
+from service.policies.config import parse_policy
 from service.policies.logic import register
 from service.policies.repository import PolicyMeta, PolicyRepository, VersionDescription
 from service.replay.codec import encode_transition
@@ -138,8 +138,9 @@ class Studio:
         self, job_id: str = "j", *, promote: Promotion = "none", dry_run: bool = False, **until: Any
     ) -> None:
         """Queues a learn job."""
+        end = await self.replay.end(self.keys)
         request = JobRequest(
-            job_id, self.config.policy, Until(**until), promote, dry_run, now_ms()
+            job_id, self.config.policy, Until(**until), promote, dry_run, now_ms(), *end
         )
         assert await self.learning.create(self.keys, request) is None
 

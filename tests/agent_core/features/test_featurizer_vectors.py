@@ -48,6 +48,14 @@ def test_bytes_and_list_of_the_same_numbers_encode_alike(numbers: list[float]) -
     assert from_list.tobytes() == from_bytes.tobytes()
 
 
+def test_the_limit_applies_to_the_rounded_number_so_that_bytes_and_lists_agree() -> None:
+    just_beyond = math.nextafter(1e18, math.inf)  # the nearest float32 is that of 1e18
+
+    assert _THREE.encode_vector([just_beyond, -just_beyond, 0.0]).tolist() == (
+        _THREE.encode_vector([1e18, -1e18, 0.0]).tolist()
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "pointer", "code"),
     [
@@ -60,6 +68,8 @@ def test_bytes_and_list_of_the_same_numbers_encode_alike(numbers: list[float]) -
         ([1e39, 1.0, 1.0], "/0", "too_large"),
         ([1.0, -2e18, 1.0], "/1", "too_large"),
         ([1.0, 10**400, 1.0], "/1", "too_large"),
+        ([1.0, 1e39, math.nan], "/1", "too_large"),
+        ([math.nan, 1.0, 1e39], "/0", "not_finite"),
         ([True, 1.0, 1.0], "/0", "wrong_type"),
         ([1.0, "1.5", 1.0], "/1", "wrong_type"),
         ([1.0, 1.0, None], "/2", "wrong_type"),

@@ -13,6 +13,7 @@ from agent_core.types import Transition
 from service.decisions.schemas import Observation
 from service.feedback.repository import SEAL
 from service.feedback.schemas import EpisodeEnd
+from service.joining.repository import Park
 from tests.support.ledgers import World, open_world
 from tests.support.policies import bandit, sequential, with_agent
 
@@ -161,6 +162,20 @@ async def test_an_episode_that_stirs_while_it_is_being_sealed_is_left_alone(worl
 
     assert reply == b"active"
     assert await step(world, 2) == "new"
+
+
+async def test_a_step_that_arrives_while_the_one_before_is_being_parked_wakes_it(
+    world: World,
+) -> None:
+    await step(world, 0)
+    [read] = await world.joins.lives(world.keys, [b"e.0"])
+    await step(world, 1)
+
+    asleep = Park(read, world.now_ms + 60_000, "e", 1)
+    stale = await world.joins.write(world.keys, [asleep], 60_000)
+
+    assert stale == [0]
+    assert await world.join() == 1
 
 
 async def test_a_gap_is_counted_once_the_episode_is_over(world: World) -> None:

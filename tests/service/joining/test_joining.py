@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,9 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from service.archive.logic import event_of
 from service.joining.repository import Finish, Park
@@ -50,6 +53,34 @@ async def test_a_rewarded_decision_becomes_the_transition_that_was_served(world:
     assert (made.action, made.propensity, made.model_version) == (1, 0.25, 7)
     assert (made.reward, made.cost, made.terminated) == (3.0, 0.5, True)
     assert await world.counts() == {"decisions": 1, "reward_joined": 2, "rewarded": 1}
+
+
+async def test_a_request_in_msgpack_is_joined_like_one_in_json(world: World) -> None:
+    record = world.decision("d1")
+    asked = msgspec.json.decode(record.request)
+    asked["observation"]["vector"] = struct.pack("<2f", 3.0, 4.0)
+    request = msgspec.msgpack.encode(asked)
+    await world.write(msgspec.structs.replace(record, media="msgpack", request=request))
+
+    await world.join(at_ms=world.deadline_ms)
+
+    [made] = await world.transitions()
+    assert made.state.tolist() == [3.0, 4.0]
+
+
+async def test_closed_decisions_are_counted_by_outcome(world: World) -> None:
+    def closed(outcome: str) -> float:
+        labels = {"policy": "home", "outcome": outcome}
+        return REGISTRY.get_sample_value("nacre_joined_total", labels) or 0.0
+
+    before = closed("rewarded"), closed("defaulted")
+    await world.decide("d1")
+    await world.decide("d2")
+    await world.reward("d2", 1.0)
+
+    await world.join(at_ms=world.deadline_ms)
+
+    assert (closed("rewarded"), closed("defaulted")) == (before[0] + 1, before[1] + 1)
 
 
 async def test_nothing_is_joined_before_the_deadline(world: World) -> None:
@@ -172,6 +203,22 @@ async def test_a_forgotten_reward_does_not_join_a_decision_that_comes_even_later
     await world.join(at_ms=world.deadline_ms)
 
     assert await rewards_of(world) == [-1.0]
+
+
+async def test_forgetting_leaves_a_decision_that_came_after_all_alone(world: World) -> None:
+    """The early reward expired by itself while no worker ran; then the decision came, and a reward."""
+    await world.reward("d1", 4.0)
+    await world.client.delete(world.keys.ledger_prefix + "d1")
+    await world.decide("d1")
+    await world.reward("d1", 5.0)
+
+    lost = await world.forget_early()
+    world.now_ms += 120_000
+    lost += await world.forget_early()
+    await world.join()
+
+    assert lost == 0
+    assert await rewards_of(world) == [5.0]
 
 
 async def test_the_buffer_of_early_rewards_is_bounded(redis_url: str) -> None:
@@ -496,6 +543,24 @@ async def test_everything_that_was_ever_sent_may_be_sent_again(world: World) -> 
     assert closed == 0
     assert await world.dump() == before
     assert await rewards_of(world) == [4.0, -1.0]
+
+
+async def test_joins_wait_while_redis_is_full_and_then_happen_once(world: World) -> None:
+    """(failure table row 33)"""
+    await world.decide("d1")
+    await world.reward("d1", 2.0)
+    await world.client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(RedisError, match="maxmemory"):
+            await world.join(at_ms=world.deadline_ms)
+    finally:
+        await world.client.config_set("maxmemory", 0)
+
+    closed = await world.join()
+
+    assert closed == 1
+    assert await rewards_of(world) == [2.0]
+    assert await world.counts() == {"decisions": 1, "reward_joined": 1, "rewarded": 1}
 
 
 # -- the account ----------------------------------------------------------------------------------

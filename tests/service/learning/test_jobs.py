@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.learning.model import Model, Place
 from tests.support.policies import bandit, sequential, with_agent
 from tests.support.processes import Children
-from tests.support.training import Studio, open_studio, start_learner
+from tests.support.training import open_studio, start_learner
 from tests.support.waiting import eventually
 
 QUICK: dict[str, Any] = {"publish_every_s": 0.02, "checkpoint_every_s": 0.05}
@@ -32,10 +31,13 @@ async def test_a_policy_that_learns_on_request_learns_in_jobs_only(
 
         assert (report.status, report.verdict, report.candidate) == ("done", "candidate", 2)
         assert report.data is not None
-        assert (report.data.after, report.data.last, report.data.transitions) == ("0-0", ids[-1], 30)
+        assert (report.data.after, report.data.last, report.data.transitions) == (
+            "0-0",
+            ids[-1],
+            30,
+        )
         assert (await studio.meta()).live == 1
         assert [one.experience for one in await studio.versions()] == [0, 30]
-        assert (await studio.status()).experience == 30
 
 
 async def test_a_job_for_live_promotes_what_it_made(redis_url: str, tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ async def test_a_policy_that_learns_all_the_time_takes_jobs_too(
 
         assert report.data is not None
         assert report.data.transitions == 20
-        assert report.metrics["updates"] == 25
+        assert (await studio.versions())[-1].updates == 110 - 64 + 5
 
 
 async def test_a_job_of_a_policy_that_was_started_anew_is_cancelled(
@@ -165,17 +167,18 @@ async def test_a_job_survives_the_learner_and_its_steps_are_made_once(
     async with open_studio(redis_url, tmp_path, document) as studio:
         await studio.append(studio.made_up(100))
         child = start_learner(children, studio)
-        await studio.ask(max_steps=3000)
+        await studio.ask(max_steps=600)
 
         async def is_at_it() -> bool:
-            return (await studio.status()).experience == 100
+            return (await studio.status()).updates > 60
 
         await eventually(is_at_it, 30.0)
         child.kill()
+        assert (await studio.report()).status == "running"
         last = start_learner(children, studio)
         report = await studio.ended(timeout_s=60.0)
         assert last.terminate() == 0
 
         assert report.status == "done"
-        assert report.metrics["updates"] == 3036
-        assert (await studio.versions())[-1].updates == 3036
+        assert report.metrics["updates"] == 636
+        assert (await studio.versions())[-1].updates == 636

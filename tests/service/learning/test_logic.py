@@ -14,6 +14,7 @@ from service.learning.logic import (
     learned_by,
     oldest_kept,
     stream_order,
+    transitions_since,
 )
 from service.learning.schemas import JobReport, JobRequest, Published, Until
 from service.learning.training import PolicyTraining
@@ -43,9 +44,11 @@ def training(offset: int = 0) -> PolicyTraining:
     return made
 
 
-def request(**until: float) -> JobRequest:
-    limits = Until(**until)  # type: ignore[arg-type]  # whole numbers where the field asks for them
-    return JobRequest("home.1", "home", limits, "none", False, 1_000)
+def request(
+    new_transitions: int | None = None, max_seconds: float = 600.0, appended: int = 100
+) -> JobRequest:
+    until = Until(new_transitions=new_transitions, max_seconds=max_seconds)
+    return JobRequest("home.1", "home", until, "none", False, 1_000, "8-0", appended)
 
 
 def test_ids_of_entries_are_ordered_as_numbers() -> None:
@@ -83,9 +86,9 @@ def test_only_what_was_not_published_is_news() -> None:
 def test_without_a_number_a_job_learns_what_waits_when_it_begins() -> None:
     made = training(offset=40)
 
-    report = begin(request(), made, 1, appended=100, now_ms=5)
+    report = begin(request(), made, 1, appended=110, now_ms=5)
 
-    assert entries_wanted(report, made) == 60
+    assert entries_wanted(report, made) == 70
 
 
 def test_with_a_number_a_job_learns_that_many_from_where_the_training_stands() -> None:
@@ -96,6 +99,18 @@ def test_with_a_number_a_job_learns_that_many_from_where_the_training_stands() -
     assert entries_wanted(report, made) == 500
 
 
+def test_what_came_after_the_request_is_new_even_if_it_was_learned_before_the_job_began() -> None:
+    """Asked at 100 for 20 more; at 115 when the learner looks: 5 are left, and 15 count already."""
+    made = training(offset=115)
+
+    report = begin(request(new_transitions=20, appended=100), made, 1, appended=115, now_ms=5)
+
+    assert entries_wanted(report, made) == 5
+    assert report.start is not None
+    assert report.start.position == "8-0"
+    assert transitions_since(report.start, made) == 15
+
+
 def test_a_job_is_late_after_its_seconds() -> None:
     report = JobReport("running", started_ms=1_000)
 
@@ -104,17 +119,20 @@ def test_a_job_is_late_after_its_seconds() -> None:
 
 
 def test_a_report_counts_what_came_since_the_job_began() -> None:
+    """10 entries read since, of which 2 + 1 + 3 taught nothing."""
     made = training(offset=40)
     made.progress.skipped = {"schema": 3}
     report = begin(request(), made, 1, appended=100, now_ms=5)
     made.progress.skipped = {"schema": 5, "corrupt": 1}
+    made.progress.missed = 3
+    made.progress.offset = 50
     made.progress.position = "9-0"
 
     report = finished(report, made, 9, verdict="candidate", metrics={"loss": 0.5}, candidate=7)
 
-    assert report.skipped == {"schema": 2, "corrupt": 1}
+    assert report.skipped == {"schema": 2, "corrupt": 1, "missed": 3}
     assert report.data is not None
-    assert (report.data.after, report.data.last, report.data.transitions) == ("0-0", "9-0", 0)
+    assert (report.data.after, report.data.last, report.data.transitions) == ("0-0", "9-0", 4)
     assert report.metrics == {"loss": 0.5, "updates": 0.0}
     view = job_view(request(), report)
     assert view.candidate == "home@7"

@@ -8,14 +8,14 @@ import time
 from redis.asyncio import Redis
 
 from service.replay.repository import START, Entry, ReplayRepository
-from service.repository import PolicyKeys
+from service.repository import PolicyKeys, text
 
 KEYS = PolicyKeys("home")
 
 
 async def append(client: Redis, *bodies: bytes, outcome: str = "rewarded") -> list[str]:
     """What `finish.lua` does with transitions."""
-    ids = [(await client.xadd(KEYS.replay, {"b": body})).decode() for body in bodies]
+    ids = [text(await client.xadd(KEYS.replay, {"b": body})) for body in bodies]
     await client.hincrby(KEYS.counts, outcome, len(bodies))
     return ids
 
