@@ -74,7 +74,7 @@ def _viewed(values: bytes | memoryview) -> Floats:
 
 
 def _rounded(values: Sequence[float], pointer_of: Callable[[int], str]) -> Floats:
-    # `np.array` takes twice as long for 16 numbers and for 8000.
+    # As fast as `np.array` for 16 numbers (0.5 us), and twice as fast for 8000 (40 us).
     if not _REAL.issuperset(map(type, values)):
         at = next(at for at, value in enumerate(values) if type(value) not in _REAL)
         raise _not_a_number(pointer_of(at))

@@ -47,6 +47,10 @@ _TABLES: Final = 2
 _SEATS: Final = 8
 _SETTLE_S: Final = 60.0
 _REWARD_ID: Final = "step"
+_AHEAD: Final = 1_500
+"""Steps that the play may be ahead of the newest version. Whoever runs further ahead on a slow machine
+plays with a policy that knows nothing of its latest mistakes: then learning oscillates."""
+_ASK_EVERY_S: Final = 0.25
 
 EndOfEpisode: TypeAlias = Literal["terminated", "truncated", "abandoned"]
 
@@ -185,6 +189,8 @@ class _Game:
         self.latencies_s: list[float] = []
         self.sightings = Sightings()
         self.steps = 0
+        self.learned = 0
+        self._may_play = asyncio.Event()
         self.seconds = 0.0
 
     @property
@@ -208,12 +214,16 @@ class _Game:
         """Returns when the game is over and every open episode is sealed."""
         self._started_s = time.perf_counter()
         async with asyncio.TaskGroup() as watched:
-            display = watched.create_task(self._display(stage, ticker))
+            companions = [
+                watched.create_task(self._display(stage, ticker)),
+                watched.create_task(self._follow_learner()),
+            ]
             async with asyncio.TaskGroup() as tables:
                 for table in range(_TABLES):
                     tables.create_task(self._play(self._seats(table)))
             self.seconds = time.perf_counter() - self._started_s
-            display.cancel()
+            for companion in companions:
+                companion.cancel()
 
     def _seats(self, table: int) -> list[Seat]:
         first = self._demo.seed * _TABLES * _SEATS + table * _SEATS
@@ -230,6 +240,7 @@ class _Game:
         while True:
             rewards, endings = self._step(seats, decisions)
             feedback = asyncio.gather(self._observe(rewards), *endings)
+            await self._let_the_learner_follow()
             if self.is_over:
                 break
             decisions, _ = await asyncio.gather(self._decide(seats), feedback)
@@ -284,6 +295,24 @@ class _Game:
             next_observation=seat.observation,
             next_available_actions=self.actions,
         )
+
+    async def _follow_learner(self) -> None:
+        """Keeps `learned`, the steps that the newest version has learned from, and lets the play go on."""
+        while True:
+            newest = (await self._client.versions())[-1]
+            self.learned = int(newest.description["experience"])
+            if not self._is_ahead or self.is_over:
+                self._may_play.set()
+            await asyncio.sleep(_ASK_EVERY_S)
+
+    @property
+    def _is_ahead(self) -> bool:
+        return self.steps - self.learned > _AHEAD
+
+    async def _let_the_learner_follow(self) -> None:
+        if self._is_ahead:
+            self._may_play.clear()
+            await self._may_play.wait()
 
     async def _observe(self, rewards: list[RewardRequest]) -> None:
         results = await self._client.observe_many(rewards)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from service.redis_server import PrivateRedis
+from tests.support.access import KEYS, keys_setting
 from tests.support.deployment import Deploy, Deployment, deployed
 
 
@@ -21,3 +23,19 @@ def deploy(tmp_path: Path) -> Iterator[Deploy]:
             return stack.enter_context(deployed(folder, redis_url, **settings))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """API, worker and learner with API keys, shared by tests that break nothing for each other."""
+    folder = tmp_path_factory.mktemp("stack")
+    settings = {"NACRE_API_KEYS": keys_setting(), "NACRE_BODY_TIMEOUT_S": "1"}
+    with (
+        PrivateRedis(folder / "redis") as server,
+        deployed(folder / "nacre", server.url, **settings) as nacre,
+    ):
+        nacre.http.headers["authorization"] = f"Bearer {KEYS['admin']}"
+        nacre.serve()
+        nacre.worker()
+        nacre.learner()
+        yield nacre

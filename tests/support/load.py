@@ -25,12 +25,13 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """One answer with status 200. `durability`: the header `nacre-durability`, "" when confirmed."""
+    """One answer with status 200. `durability`: the header `nacre-durability`, "" when confirmed.
+    `asked_at`: on the monotonic clock."""
 
     decision_id: str
     durability: str
+    asked_at: float
     seconds: float
-    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,11 @@ class Load:
             self.broken += 1
             self._stop.wait(0.05)
             return
-        now = time.monotonic()
+        seconds = time.monotonic() - started
         if answer.status_code == 200:
             durability = answer.headers.get("nacre-durability", "")
-            self.acks.append(Ack(decision_id, durability, now - started, now))
+            self.acks.append(Ack(decision_id, durability, started, seconds))
         else:
             self.refusals.append(
-                Refusal(answer.status_code, answer.json().get("code", ""), now - started)
+                Refusal(answer.status_code, answer.json().get("code", ""), seconds)
             )

@@ -251,6 +251,21 @@ async def test_a_next_step_that_cannot_be_read_costs_one_transition(world: World
     assert await world.state("e.0") == "no_successor"
 
 
+async def test_a_next_step_with_other_features_teaches_nothing_about_this_one(
+    world: World, redis_url: str
+) -> None:
+    """(failure table row 20): the policy got longer observations in the middle of the episode."""
+    longer = with_agent(sequential(), observation={"kind": "vector", "dim": 3})
+    await step(world, 0)
+    async with open_world(redis_url, longer) as changed:
+        about = {"actions": BOTH, "action": "left", "observation": [1.0, 2.0, 3.0]}
+        await changed.decide("e.1", episode=("e", 1), **about)
+
+        await changed.join()
+
+    assert await world.state("e.0") == "no_successor"
+
+
 async def test_a_policy_without_episodes_does_not_wait_for_the_next_step(redis_url: str) -> None:
     async with open_world(redis_url, bandit()) as world:
         await world.decide("d", episode=("e", 0))
