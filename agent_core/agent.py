@@ -96,6 +96,11 @@ class Agent:
         _, _, probabilities = self._distribution(state, prepared, kept, seed, explore)
         return probabilities if kept is None else _scattered(probabilities, kept, len(actions), 0.0)
 
+    def allowed(self, state: Floats, actions: ActionSet, excluded: Mask | None) -> Mask:
+        """`[A]` bool: the actions that are neither `excluded` nor unsafe."""
+        safe = np.ones(len(actions), bool) if excluded is None else ~excluded
+        return safe if self._safety is None else safe & self._safety.allowed(state, actions)
+
     def _kept(self, state: Floats, actions: ActionSet, excluded: Mask | None) -> _Positions | None:
         """The actions that may be taken; None when that is all of them."""
         if excluded is None and self._safety is None and actions.ids:

@@ -130,7 +130,7 @@ class ActEndpoint:
         state = served.encoding.observation(request.observation)
         available = logic.available_actions(served, request)
         if time.perf_counter() - started > deadline_s:
-            choice = logic.too_late(served, request, decision_id, available)
+            choice = logic.too_late(served, request, decision_id, state, available)
         else:
             choice = logic.choose(served, request, decision_id, state, available)
         made_ms = now_ms()

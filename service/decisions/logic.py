@@ -12,33 +12,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import Struct
 
 from agent_core.agent import seed_of
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
-from agent_core.functional.choice import sample, uniform_from
-from agent_core.types import ActionSet, Decision, Doubles, Floats, Mask
+from agent_core.types import Decision, Floats, Mask
 from service.clock import rfc3339
+from service.decisions import fallback
+from service.decisions.choice import Available, Choice
 from service.decisions.schemas import (
     ActRequest,
     ActResponse,
     Assignment,
     ChosenAction,
     Ranked,
-    Reason,
     ReasonsDetail,
 )
-from service.errors import InvalidError, ServiceError
+from service.errors import InvalidError
 from service.policies.served import Served
 
 LIVE_ARM = "live"
-
-
-class Available(Struct, frozen=True, eq=False, gc=False):
-    """The available actions of one request, encoded and with their scorer's half."""
-
-    actions: ActionSet
-    prepared: Floats
 
 
 def available_actions(served: Served, request: ActRequest) -> Available:
@@ -67,26 +59,18 @@ def excluded_mask(ids: tuple[str, ...], excluded: Sequence[str]) -> Mask | None:
 # -- choice -------------------------------------------------------------------------------------
 
 
-class Choice(Struct, frozen=True, eq=False, gc=False):
-    """What is answered and why. `value` is None when no agent scored the actions."""
-
-    index: int
-    propensity: float
-    probabilities: Doubles
-    value: Doubles | None
-    reason: Reason
-    explored: bool = False
-    fallback: str | None = None
-
-
 def choose(
     served: Served, request: ActRequest, decision_id: str, state: Floats, available: Available
 ) -> Choice:
-    """The action for one request, by the agent or, where none can answer, by the fallback."""
-    excluded = excluded_mask(available.actions.ids, request.excluded_actions)
-    seed = seed_of(decision_id, served.config.policy)
+    """The action for one request, by the agent or, where none can answer, by the fallback.
+
+    Raises:
+        InvalidError: an id names no action, or no action is eligible.
+    """
+    excluded = _checked(request, available)
     if request.mode == "logging_only":
-        return _baseline(request, available, excluded, "baseline")
+        return fallback.baseline(served, request, state, available, excluded)
+    seed = seed_of(decision_id, served.config.policy)
     try:
         decision = served.agent.act(
             state,
@@ -97,24 +81,30 @@ def choose(
             explore=request.explore,
         )
     except NonFiniteScoresError:
-        return fall_back(served, request, available, excluded, seed, "scores_not_finite")
+        why = "scores_not_finite"
+        return fallback.fall_back(served, request, state, available, excluded, seed, why)
     except EmptyActionSetError:
-        if (
-            served.config.empty_action_set == "baseline"
-            and request.baseline_action in available.actions.ids
-        ):
-            return _baseline(request, available, None, "fallback", "empty_action_set")
-        raise _nothing_left(available, excluded) from None
+        return fallback.empty_set(served, request, state, available, excluded)
     if request.mode != "online":
-        return _baseline(request, available, excluded, "baseline", value=decision.value)
+        return fallback.baseline(served, request, state, available, excluded, decision.value)
     return _by_agent(decision)
 
 
-def too_late(served: Served, request: ActRequest, decision_id: str, available: Available) -> Choice:
+def too_late(
+    served: Served, request: ActRequest, decision_id: str, state: Floats, available: Available
+) -> Choice:
     """The fallback for a request whose deadline passed before it could be scored."""
-    excluded = excluded_mask(available.actions.ids, request.excluded_actions)
+    excluded = _checked(request, available)
     seed = seed_of(decision_id, served.config.policy)
-    return fall_back(served, request, available, excluded, seed, "deadline")
+    return fallback.fall_back(served, request, state, available, excluded, seed, "deadline")
+
+
+def _checked(request: ActRequest, available: Available) -> Mask | None:
+    ids = available.actions.ids
+    if request.baseline_action is not None and request.baseline_action not in ids:
+        detail = "the id is not among `actions`"
+        raise InvalidError("/baseline_action", detail, "UnknownAction", "unknown_action")
+    return excluded_mask(ids, request.excluded_actions)
 
 
 def _by_agent(decision: Decision) -> Choice:
@@ -127,53 +117,6 @@ def _by_agent(decision: Decision) -> Choice:
         "explore" if explored else "policy",
         explored,
     )
-
-
-def fall_back(
-    served: Served,
-    request: ActRequest,
-    available: Available,
-    excluded: Mask | None,
-    seed: int,
-    why: str,
-) -> Choice:
-    """The policy's declared fallback, with the exact propensity that it has."""
-    if served.config.fallback != "uniform":
-        wanted = request if served.config.fallback == "baseline" else None
-        return _baseline(wanted, available, excluded, "fallback", why)
-    allowed = (
-        np.ones(len(available.actions)) if excluded is None else (~excluded).astype(np.float64)
-    )
-    probabilities = allowed / allowed.sum()
-    index = sample(probabilities, uniform_from(seed))
-    return Choice(index, float(probabilities[index]), probabilities, None, "fallback", True, why)
-
-
-def _baseline(
-    request: ActRequest | None,
-    available: Available,
-    excluded: Mask | None,
-    reason: Reason,
-    why: str | None = None,
-    value: Doubles | None = None,
-) -> Choice:
-    ids = available.actions.ids
-    index = next((i for i in range(len(ids)) if excluded is None or not excluded[i]), 0)
-    if request is not None and request.baseline_action is not None:
-        if request.baseline_action not in ids:
-            detail = "the id is not among `actions`"
-            raise InvalidError("/baseline_action", detail, "UnknownAction", "unknown_action")
-        index = ids.index(request.baseline_action)
-    probabilities = np.zeros(len(ids))
-    probabilities[index] = 1.0
-    return Choice(index, 1.0, probabilities, value, reason, fallback=why)
-
-
-def _nothing_left(available: Available, excluded: Mask | None) -> ServiceError:
-    total, out = len(available.actions), 0 if excluded is None else int(excluded.sum())
-    detail = f"{total} actions given, {out} excluded, the rest removed by safety; send an eligible action"
-    pointer = "/excluded_actions" if out else "/actions"
-    return InvalidError(pointer, detail, "ActionSetEmpty", "empty")
 
 
 # -- answer -------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ async def replay(
     available = logic.available_actions(served, request)
     state = served.encoding.observation(request.observation)
     if logged.reasons_detail.fallback == "deadline":
-        choice = logic.too_late(served, request, decision_id, available)
+        choice = logic.too_late(served, request, decision_id, state, available)
     else:
         choice = logic.choose(served, request, decision_id, state, available)
     again = logic.answer(served, request, decision_id, available, choice, record.deadline_ms)

@@ -27,7 +27,7 @@ _LEARN = msgspec.json.Decoder(LearnRequest).decode
 
 
 @router.post("/v1/learn", status_code=202)
-@router.post("/learn", status_code=202)
+@router.post("/learn", status_code=202, include_in_schema=False)
 async def learn(service: ServiceDep, principal: Learner, body: Body) -> Response:
     """Queues a learn job; the answer's Location tells how it goes on."""
     bodies.check_depth(body, service.settings.max_depth)

@@ -377,3 +377,28 @@ async def test_a_passed_deadline_gives_the_declared_fallback(
     assert answer["reason"] == "fallback"
     assert answer["reasons_detail"]["fallback"] == "deadline"
     assert answer["propensity"] == pytest.approx(1 / 3)
+
+
+DENYING = {"safety": {"kind": "action_filter", "denied": ["a"]}}
+
+
+async def test_safety_denies_an_action_to_the_agent_and_to_the_baseline(
+    api: httpx.AsyncClient, put: Put
+) -> None:
+    await put(with_agent(bandit(), **DENYING))
+
+    by_agent = [(await act(api)).json() for _ in range(20)]
+    by_mode = (await act(api, mode="apprentice", baseline_action="a")).json()
+    too_late = (await act(api, deadline_ms=0.0001, baseline_action="a")).json()
+
+    assert "a" not in {answer["action"]["id"] for answer in by_agent}
+    assert (by_mode["action"]["id"], by_mode["reason"]) == ("b", "safety_override")
+    assert (too_late["action"]["id"], too_late["reason"]) == ("b", "safety_override")
+
+
+async def test_a_denied_baseline_is_not_the_way_out_of_an_empty_set(
+    api: httpx.AsyncClient, put: Put
+) -> None:
+    await put(with_agent(bandit(empty_action_set="baseline"), **DENYING))
+
+    problem(await act(api, excluded_actions=["b", "c"], baseline_action="a"), 422, "ActionSetEmpty")

@@ -258,8 +258,8 @@ async def test_a_next_step_with_other_features_teaches_nothing_about_this_one(
     longer = with_agent(sequential(), observation={"kind": "vector", "dim": 3})
     await step(world, 0)
     async with open_world(redis_url, longer) as changed:
-        about = {"actions": BOTH, "action": "left", "observation": [1.0, 2.0, 3.0]}
-        await changed.decide("e.1", episode=("e", 1), **about)
+        seen = [1.0, 2.0, 3.0]
+        await changed.decide("e.1", actions=BOTH, action="left", observation=seen, episode=("e", 1))
 
         await changed.join()
 

@@ -20,7 +20,7 @@ from service.learning.schemas import LearnerStatus
 from service.repository import POLICIES, PolicyKeys
 from service.settings import Settings
 from service.workers import worker
-from tests.support.api import settings_for
+from tests.support.api import running_api, settings_for
 from tests.support.ledgers import World, open_world
 from tests.support.policies import bandit, sequential
 from tests.support.processes import Child, Children
@@ -100,6 +100,45 @@ async def test_it_joins_archives_and_sweeps(redis_url: str, tmp_path: Path) -> N
         }
         archived = [event.type for event in read_archive(tmp_path / "archive" / "cart")]
         assert {"policy", "decision", "reward", "seal", "joined"} == set(archived)
+
+
+async def test_what_the_api_recorded_is_what_is_joined_and_archived(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """The other tests here write records by hand; these come through HTTP."""
+    settings = settings_for(redis_url, tmp_path, **QUICK)
+    document = bandit(learning={"from_shadow": True})
+    body = {"observation": {"vector": [1.0, 2.0]}, "actions": ["a", "b"]}
+    shadow = body | {"action_id": "b", "behavior_policy": "legacy", "propensity": 0.25}
+    async with running_api(settings) as api, open_world(redis_url, document) as world:
+        await api.put("/v1/policies/home", json=document)
+        decided = await api.post("/v1/act", json=body | {"decision_id": "d0"})
+        watched = await api.post("/v1/shadow", json=shadow | {"decision_id": "d1"})
+        batch = {"defaults": body, "requests": [{"decision_id": "d2"}]}
+        batched = await api.post("/v1/act:batch", json=batch)
+        rewards = [{"decision_id": f"d{at}", "reward": at, "final": True} for at in range(3)]
+        observed = await api.post("/v1/observe", json={"rewards": rewards})
+        statuses = [one.status_code for one in (decided, watched, batched, observed)]
+
+        async with running(settings):
+            await until(joined(world, 3))
+            await until(lambda: _is(_archived(tmp_path).count("joined") == 3))
+
+        made = {one.decision_id: one for one in await world.transitions()}
+        assert statuses == [200, 202, 200, 202]
+        assert [made[f"d{at}"].reward for at in range(3)] == [0.0, 1.0, 2.0]
+        assert made["d0"].actions.ids[made["d0"].action] == decided.json()["action"]["id"]
+        assert made["d0"].propensity == decided.json()["propensity"]
+        assert (made["d1"].action, made["d1"].propensity, made["d1"].model_version) == (1, 0.25, 0)
+        assert made["d2"].model_version == 1
+        for one in made.values():
+            assert one.state.tolist() == [1.0, 2.0]
+        kinds = _archived(tmp_path)
+        assert (kinds.count("decision"), kinds.count("shadow"), kinds.count("reward")) == (2, 1, 3)
+
+
+def _archived(root: Path) -> list[str]:
+    return [event.type for event in read_archive(root / "archive" / "home")]
 
 
 async def test_the_replay_stream_is_bounded_and_the_loss_is_counted(

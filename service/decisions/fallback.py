@@ -1,0 +1,105 @@
+"""Answers that no agent drew: the baseline of a lower mode, and the policy's declared fallback.
+
+Safety holds here too: an action that the policy's safety denies is never answered, whoever asked for it.
+The propensity is exact: 1 for a fixed action, 1 / n for a uniform draw from n.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent_core.functional.choice import sample, uniform_from
+from agent_core.types import Doubles, Floats, Mask
+from service.decisions.choice import Available, Choice
+from service.decisions.schemas import ActRequest, Reason
+from service.errors import InvalidError
+from service.policies.served import Served
+
+
+def fall_back(
+    served: Served,
+    request: ActRequest,
+    state: Floats,
+    available: Available,
+    excluded: Mask | None,
+    seed: int,
+    why: str,
+) -> Choice:
+    """The policy's fallback for a request that no agent can answer; `why` names the reason.
+
+    Raises:
+        InvalidError: ActionSetEmpty, no action is eligible.
+    """
+    eligible = served.agent.allowed(state, available.actions, excluded)
+    if not eligible.any():
+        raise nothing_left(available, excluded)
+    if served.config.fallback == "uniform":
+        return _uniform(eligible, seed, why)
+    wanted = request.baseline_action if served.config.fallback == "baseline" else None
+    return _fixed(available, eligible, wanted, "fallback", why)
+
+
+def baseline(
+    served: Served,
+    request: ActRequest,
+    state: Floats,
+    available: Available,
+    excluded: Mask | None,
+    value: Doubles | None = None,
+) -> Choice:
+    """The request's baseline action, or its first, for a mode that does not let the policy decide.
+
+    Raises:
+        InvalidError: ActionSetEmpty, no action is eligible.
+    """
+    eligible = served.agent.allowed(state, available.actions, excluded)
+    if not eligible.any():
+        raise nothing_left(available, excluded)
+    return _fixed(available, eligible, request.baseline_action, "baseline", None, value)
+
+
+def empty_set(
+    served: Served, request: ActRequest, state: Floats, available: Available, excluded: Mask | None
+) -> Choice:
+    """The answer when exclusion and safety left nothing: refused, or the baseline if the policy says so
+    and safety does not deny it.
+
+    Raises:
+        InvalidError: ActionSetEmpty.
+    """
+    ids, wanted = available.actions.ids, request.baseline_action
+    if served.config.empty_action_set == "baseline" and wanted in ids:
+        safe = served.agent.allowed(state, available.actions, None)
+        if safe[ids.index(wanted)]:
+            return _fixed(available, safe, wanted, "fallback", "empty_action_set")
+    raise nothing_left(available, excluded)
+
+
+def _uniform(eligible: Mask, seed: int, why: str) -> Choice:
+    probabilities = eligible / eligible.sum()
+    index = sample(probabilities, uniform_from(seed))
+    return Choice(index, float(probabilities[index]), probabilities, None, "fallback", True, why)
+
+
+def _fixed(
+    available: Available,
+    eligible: Mask,
+    wanted: str | None,
+    reason: Reason,
+    why: str | None,
+    value: Doubles | None = None,
+) -> Choice:
+    index = 0 if wanted is None else available.actions.ids.index(wanted)
+    if not eligible[index]:
+        index, reason = int(eligible.argmax()), "safety_override"
+    probabilities = np.zeros(len(eligible))
+    probabilities[index] = 1.0
+    return Choice(index, 1.0, probabilities, value, reason, fallback=why)
+
+
+def nothing_left(available: Available, excluded: Mask | None) -> InvalidError:
+    """The refusal of an action set of which nothing is left."""
+    total, out = len(available.actions), 0 if excluded is None else int(excluded.sum())
+    detail = f"{total} actions given, {out} excluded, the rest removed by safety; send an eligible action"
+    pointer = "/excluded_actions" if out else "/actions"
+    return InvalidError(pointer, detail, "ActionSetEmpty", "empty")
