@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -12,8 +11,6 @@ from service.clock import rfc3339
 from service.learning.schemas import DataRange, Job, JobReport, JobRequest, JobStart, Published
 from service.learning.training import PolicyTraining
 from service.policies.repository import VersionDescription
-
-KEPT_VERSIONS: Final = 20
 
 
 def stream_order(entry_id: str) -> tuple[int, int]:
@@ -35,9 +32,9 @@ def learned_by(versions: Sequence[VersionDescription], replay_id: str) -> list[i
     ]
 
 
-def oldest_kept(versions: Sequence[int]) -> int:
-    """The oldest of the newest versions: those before it may be forgotten."""
-    return sorted(versions)[-KEPT_VERSIONS:][0]
+def oldest_kept(versions: Sequence[int], keep: int) -> int:
+    """The oldest of the `keep` newest versions: those before it may be forgotten."""
+    return sorted(versions)[-keep:][0]
 
 
 def is_news(training: PolicyTraining, published: Published | None) -> bool:

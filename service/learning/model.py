@@ -137,7 +137,7 @@ class Model:
             metrics.REFUSED_VERSIONS.labels(self.config.policy, "non_finite").inc()
             return None
         self.published, description, outcome = await self._publisher.publish(
-            self.training, promote=promote
+            self.training, promote=promote, keep=self.config.learning.keep_versions
         )
         return description, outcome
 

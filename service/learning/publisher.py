@@ -50,9 +50,11 @@ class Publisher:
         return published if is_ours else None
 
     async def publish(
-        self, training: PolicyTraining, *, promote: bool
+        self, training: PolicyTraining, *, promote: bool, keep: int
     ) -> tuple[Published, VersionDescription, str]:
         """Publishes what is known now; the third is `live`, `candidate` or `pinned`.
+
+        `keep`: how many of the newest versions stay.
 
         Raises:
             RestartedError: the policy has another model by now; nothing was published.
@@ -76,7 +78,7 @@ class Publisher:
             outcome=outcome,
             experience=training.experience,
         )
-        await self._forget_old()
+        await self._forget_old(keep)
         return published, description, outcome
 
     async def _store(self, training: PolicyTraining) -> VersionDescription:
@@ -98,12 +100,12 @@ class Publisher:
         meta = await self._policies.meta(self._keys)
         return meta.live if meta is not None and meta.lineage == self._lineage else None
 
-    async def _forget_old(self) -> None:
+    async def _forget_old(self, keep: int) -> None:
         meta = await self._policies.meta(self._keys)
         if meta is None:
             return
         known = [one.version for one in await self._policies.versions(self._keys)]
-        oldest, pointed = oldest_kept(known), {meta.live, meta.previous}
+        oldest, pointed = oldest_kept(known, keep), {meta.live, meta.previous}
         old = [version for version in known if version < oldest and version not in pointed]
         await self._policies.forget(self._keys, old)
         # From here on nobody can point to them any more; somebody may have done so just before.

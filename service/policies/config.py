@@ -47,7 +47,9 @@ class LearningRule(_Section):
 
     `publish_every_s`: at most one version in that time, and only if something was learned.
     `from_shadow`: whether decisions that somebody else made are learned from.
-    `auto_promote`: whether a published version goes live by itself.
+    `auto_promote`: whether a published version goes live by itself. `keep_versions`: how many of the
+    newest versions stay besides the live one and the one before it; only a decision whose version is
+    kept can be computed again.
     """
 
     continuous: bool = True
@@ -55,6 +57,7 @@ class LearningRule(_Section):
     checkpoint_every_s: float = Field(10.0, gt=0)
     from_shadow: bool = False
     auto_promote: bool = True
+    keep_versions: int = Field(500, ge=2)
 
 
 class PolicyRules(_Section):
@@ -65,7 +68,8 @@ class PolicyRules(_Section):
     first action. `empty_action_set`: refuse with 422, or answer the baseline. `durability`: what
     must have happened before /act answers: nothing (`async`), in Redis (`stream`), on a replica too
     (`replicated`), or on Redis' disk (`fsync`, needs `appendfsync always`). `retention_s`: how long a
-    closed decision can be looked up in Redis.
+    closed decision can be looked up in Redis. `log_limit`: archived events that stay in Redis, for the
+    audit. `replay_limit`: transitions that stay in Redis, for the learner.
     """
 
     policy: PolicyName

@@ -13,6 +13,7 @@ from service.clock import now_ms, rfc3339
 from service.decisions.records import decode_record, decode_response
 from service.dependencies import Body, ServiceDep, require
 from service.errors import InvalidError, ServiceError
+from service.learning.repository import LearningRepository
 from service.policies.audit import audit
 from service.policies.catalog import CatalogChange, changed
 from service.policies.encoding import Encoding
@@ -77,6 +78,7 @@ async def get_policy(policy: str, service: ServiceDep, principal: Reader) -> Res
         catalog_revision=meta.catalog,
         catalog_actions=len(document.actions) if document else 0,
         counts=await service.policies.counts(keys),
+        learner=await LearningRepository(service.client).status(keys),
     )
     return json_response(view)
 

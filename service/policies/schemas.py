@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from service.learning.schemas import LearnerStatus
 from service.policies.repository import VersionDescription
 
 
@@ -20,7 +21,8 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
-    """A policy as it stands. `serving` is the version on the server that answers."""
+    """A policy as it stands. `serving`: the version on the server that answers. `learner`: what the
+    learner last said of itself, null before it has said anything."""
 
     policy: str
     config: dict[str, Any]
@@ -33,6 +35,7 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     catalog_revision: int
     catalog_actions: int
     counts: dict[str, int]
+    learner: LearnerStatus | None
 
 
 class VersionView(msgspec.Struct, frozen=True, kw_only=True):

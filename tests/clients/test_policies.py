@@ -183,7 +183,7 @@ async def test_learn_starts_a_job_and_wait_sees_its_end(sdk: Sdk) -> None:
         new_transitions=1000,
         max_steps=200,
         max_seconds=60,
-        promote="gate",
+        promote="live",
         dry_run=True,
     )
     final = await sdk.call(job.wait, poll_s=0.001)
@@ -199,7 +199,7 @@ async def test_learn_starts_a_job_and_wait_sees_its_end(sdk: Sdk) -> None:
         {
             "policy": "digits",
             "until": {"new_transitions": 1000, "max_steps": 200, "max_seconds": 60},
-            "promote": "gate",
+            "promote": "live",
             "dry_run": True,
         }
     ]

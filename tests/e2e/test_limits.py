@@ -107,7 +107,9 @@ def test_a_full_redis_refuses_writes_and_nothing_else(
         assert {one.status_code for one in reads} == {200}
         client.config_set("maxmemory", 512 * 2**20)
     assert nacre.http.post("/v1/act", json=ACT).status_code == 200
-    assert nacre.http.post("/v1/observe", json=reward).json()["results"][0]["state"] == "not_activated"
+    assert (
+        nacre.http.post("/v1/observe", json=reward).json()["results"][0]["state"] == "not_activated"
+    )
 
 
 def test_a_redis_that_evicts_is_refused_by_every_process(

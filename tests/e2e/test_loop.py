@@ -25,7 +25,9 @@ def test_a_decision_ends_as_part_of_the_version_that_decides_next(stack: Deploym
             decision = client.act(SEEN, ACTIONS)
             reward = 1.0 if decision.action.id == "b" else 0.0
             client.observe(decision.decision_id, reward, final=True)
-        client.observe(first.decision_id, 0.0, final=True)  # joined, and so learned, after the others
+        client.observe(
+            first.decision_id, 0.0, final=True
+        )  # joined, and so learned, after the others
 
         wait_until(
             lambda: bool(client.decision(first.decision_id).learned_by),

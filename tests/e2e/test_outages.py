@@ -144,12 +144,15 @@ def test_what_needs_redis_says_so_while_it_is_away(shaken: Shaken) -> None:
     try:
         answers = [
             shaken.nacre.http.get(path)
-            for path in ("/v1/policies", "/v1/policies/home", "/v1/decisions/d", "/v1/learn/jobs/home.j")
+            for path in (
+                "/v1/policies",
+                "/v1/policies/home",
+                "/v1/decisions/d",
+                "/v1/learn/jobs/home.j",
+            )
         ]
     finally:
         shaken.proxy.apply(FaultProxy.heal)
 
-    assert {(one.status_code, one.json()["code"]) for one in answers} == {
-        (503, "RedisUnavailable")
-    }
+    assert {(one.status_code, one.json()["code"]) for one in answers} == {(503, "RedisUnavailable")}
     assert {one.headers["retry-after"] for one in answers} == {"1"}

@@ -22,13 +22,15 @@ from tests.support.processes import Children, wait_until
 pytestmark = pytest.mark.faults
 
 CATALOG = {f"item-{at}": {"vector": [at / 7, -at / 3, 1.0]} for at in range(12)}
+GOES = "item-2"
+STAY = [action_id for action_id in CATALOG if action_id != GOES]
 
 
 def _act(stack: Deployment, **changes: Any) -> str:
     body = {
         "policy": "served",
         "observation": {"features": {"user": {"age": 33.3, "tier": "gold"}}},
-        "actions": list(CATALOG),
+        "actions": STAY,
     }
     answer = stack.http.post("/v1/act", json=body | changes)
     assert answer.status_code == 200, answer.text
@@ -43,7 +45,7 @@ def logged(stack: Deployment) -> dict[str, str]:
     _put(stack, {"put": CATALOG})
     own = [{"id": "x", "vector": [0.1, 0.2, 0.3]}, {"id": "y", "vector": [1, 2, 3]}]
     made = {
-        "catalog": _act(stack),
+        "catalog": _act(stack, actions=list(CATALOG)),
         "greedy": _act(stack, explore=False),
         "excluded": _act(stack, excluded_actions=["item-0", "item-3"]),
         "own features": _act(stack, actions=own),
@@ -64,9 +66,8 @@ def logged(stack: Deployment) -> dict[str, str]:
         )
     wait_until(lambda: _serving(stack) > 1, what="a version that has learned")
     made["after a swap"] = _act(stack)
-    _put(stack, {"put": {"item-1": {"vector": [9, 9, 9]}}, "remove": ["item-2"]})
-    rest = [action_id for action_id in CATALOG if action_id != "item-2"]
-    made["after a catalog change"] = _act(stack, actions=rest)
+    _put(stack, {"put": {"item-1": {"vector": [9, 9, 9]}}, "remove": [GOES]})
+    made["after a catalog change"] = _act(stack)
     return made
 
 

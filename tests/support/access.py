@@ -20,5 +20,8 @@ def keys_setting() -> str:
         {"name": "shop", "scopes": ["act", "observe"], "policies": ["shop"]},
     ]
     return json.dumps(
-        [entry | {"sha256": hashlib.sha256(KEYS[str(entry["name"])].encode()).hexdigest()} for entry in entries]
+        [
+            entry | {"sha256": hashlib.sha256(KEYS[str(entry["name"])].encode()).hexdigest()}
+            for entry in entries
+        ]
     )

@@ -78,9 +78,7 @@ class Deployment:
         return self._start("learner", settings)
 
     def wait_alive(self, api: Child) -> None:
-        api.wait_until(
-            lambda: answers(f"{self.url}/healthz"), what="/healthz", timeout_s=_START_S
-        )
+        api.wait_until(lambda: answers(f"{self.url}/healthz"), what="/healthz", timeout_s=_START_S)
 
     def wait_ready(self, api: Child) -> None:
         api.wait_until(lambda: answers(f"{self.url}/readyz"), what="/readyz", timeout_s=_START_S)

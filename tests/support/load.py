@@ -1,9 +1,9 @@
 """Traffic while something breaks: callers that ask for decisions and remember every answer.
 
-    with Load(nacre.url, "home") as load:
-        load.wait_for(200)
-        api.kill()
-    lost = [ack for ack in load.acks if not nacre.has("home", ack.decision_id)]
+with Load(nacre.url, "home") as load:
+    load.wait_for(200)
+    api.kill()
+lost = [ack for ack in load.acks if not nacre.has("home", ack.decision_id)]
 """
 
 from __future__ import annotations

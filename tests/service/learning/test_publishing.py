@@ -13,7 +13,6 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from agent_core.errors import SnapshotError
-from service.learning.logic import KEPT_VERSIONS
 from service.learning.model import Model, Place
 from service.learning.publisher import Publisher, RestartedError
 from service.policies.schemas import PolicyEvent
@@ -83,12 +82,13 @@ async def test_weights_that_are_no_numbers_are_never_published_nor_kept(
 async def test_the_newest_twenty_the_live_one_and_the_way_back_are_kept(
     redis_url: str, place: Place, tmp_path: Path
 ) -> None:
-    async with trained(redis_url, place, tmp_path, bandit()) as (studio, model):
+    document = bandit(learning={"keep_versions": 20})
+    async with trained(redis_url, place, tmp_path, document) as (studio, model):
         event = PolicyEvent(what="promote", who="test", why="", at="now", detail={})
         for _ in range(3):
             await model.publish(promote=True)
         await studio.policies.point(studio.keys, 2, pin=True, quarantine=False, event=event)
-        for _ in range(KEPT_VERSIONS + 2):
+        for _ in range(20 + 2):
             await model.publish(promote=True)
 
         # 1 untrained + 3 + 22 = 26 versions; 7 to 26 are the newest; 2 is live and 4 was before it.
@@ -102,10 +102,11 @@ async def test_files_that_a_crash_left_behind_are_swept_away(
     redis_url: str, place: Place, tmp_path: Path
 ) -> None:
     """The process died after it wrote version 2 and before it told Redis."""
-    async with trained(redis_url, place, tmp_path, bandit()) as (studio, model):
+    document = bandit(learning={"keep_versions": 20})
+    async with trained(redis_url, place, tmp_path, document) as (studio, model):
         lost = await studio.policies.next_version(studio.keys)
         studio.artefacts.save("home", lost, model.training.snapshot(lost, 1, "now"))
-        for _ in range(KEPT_VERSIONS + 1):
+        for _ in range(20 + 1):
             await model.publish(promote=True)
 
         with pytest.raises(SnapshotError):
@@ -141,7 +142,8 @@ async def test_a_model_whose_policy_was_started_anew_publishes_nothing(
 async def test_a_pinned_policy_gets_versions_and_serves_none_of_them(
     redis_url: str, place: Place, tmp_path: Path
 ) -> None:
-    async with trained(redis_url, place, tmp_path, bandit()) as (studio, model):
+    document = bandit(learning={"keep_versions": 20})
+    async with trained(redis_url, place, tmp_path, document) as (studio, model):
         event = PolicyEvent(what="promote", who="test", why="", at="now", detail={})
         await studio.policies.point(studio.keys, 1, pin=True, quarantine=False, event=event)
 

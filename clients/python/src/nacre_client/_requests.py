@@ -33,7 +33,7 @@ Fallback: TypeAlias = Literal["raise", "baseline"]
 Mode: TypeAlias = Literal["online", "apprentice", "shadow", "logging_only"]
 RewardOp: TypeAlias = Literal["add", "amend", "retract"]
 EndOfEpisode: TypeAlias = Literal["terminated", "truncated", "abandoned"]
-Promotion: TypeAlias = Literal["none", "gate", "canary"]
+Promotion: TypeAlias = Literal["none", "live"]
 
 
 class StepOptions(TypedDict, total=False):
