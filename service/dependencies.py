@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -38,8 +39,14 @@ def require(scope: Scope) -> Callable[[Request], Awaitable[Principal]]:
 
 
 async def raw_body(request: Request) -> bytes:
-    """The body within the size limit."""
-    return await read_body(request.receive, get_service(request).settings.max_body_bytes)
+    """The body, within the limits of size and time."""
+    settings = get_service(request).settings
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            return await read_body(request.receive, settings.max_body_bytes)
+    except TimeoutError:
+        detail = f"the body took longer than {settings.body_timeout_s:g} s"
+        raise ServiceError("RequestTimeout", detail) from None
 
 
 Body = Annotated[bytes, Depends(raw_body)]

@@ -10,10 +10,10 @@ the archived log is read, because an account that only asks the counters would b
 
 from __future__ import annotations
 
-import asyncio
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nacre_client import NacreError
 from rich.console import Console
@@ -32,9 +32,9 @@ _WIDTH: Final = 120
 class Demo(Protocol):
     """One demo: which policy it needs, and what it plays."""
 
-    def policy(self) -> dict[str, object]: ...
+    def policy(self) -> dict[str, Any]: ...
 
-    async def play(self, stage: Stage, console: Console) -> Report: ...
+    def play(self, stage: Stage, console: Console) -> Coroutine[Any, Any, Report]: ...
 
 
 def run_demo(
@@ -97,7 +97,7 @@ def _choose(env: str | None, log: str | None, requests: int | None, seed: int) -
 
 
 def _play(demo: Demo, console: Console) -> Report:
-    from service.demo.stage import running
+    from service.demo.stage import running, until_sigterm
 
     with running(demo.policy(), console) as stage:
-        return asyncio.run(demo.play(stage, console))
+        return until_sigterm(demo.play(stage, console))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import structlog
 from nacre_client import AsyncClient
@@ -22,6 +23,10 @@ from service.stack import Stack
 
 # The archive is what the account is checked against; a demo does not want to wait five seconds for it.
 _ARCHIVE_EVERY_S = 1.0
+
+
+ENDED_BY_SIGTERM: Final = 128 + signal.SIGTERM
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,28 @@ def running(policy: Mapping[str, Any], console: Console) -> Iterator[Stage]:
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """Lets SIGTERM leave through the `finally` blocks, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED_BY_SIGTERM))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def until_sigterm(playing: Coroutine[Any, Any, T]) -> T:
+    """Runs to the end, or cancels it when SIGTERM comes.
+
+    Raises:
+        SystemExit: SIGTERM came.
+    """
+
+    async def run() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        # Raising from a signal handler, as outside of the loop, would tear a coroutine apart anywhere.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await playing
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        sys.exit(ENDED_BY_SIGTERM)

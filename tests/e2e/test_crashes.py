@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
+from service.policies.repository import VersionDescription
 from service.replay.codec import decode_transition
 from service.repository import PolicyKeys
 from tests.support.deployment import Deploy, Deployment, total
 from tests.support.load import Load
-from tests.support.policies import bandit
+from tests.support.policies import bandit, with_agent
 from tests.support.processes import wait_until
 from tests.support.proxy import BackgroundProxy, FaultProxy
 from tests.support.redis import StartRedis, kill
@@ -102,10 +105,7 @@ def test_a_killed_worker_leaves_an_account_that_adds_up(
         nacre.worker()
         nacre.wait_joined("home")
 
-        joined = Counter(
-            decode_transition(fields[b"b"]).transition.decision_id
-            for _, fields in client.xrange(keys.replay)
-        )
+        joined = Counter(_transitions(client))
     counts = nacre.counts("home")
     assert 0 < left < 1500, "it was killed in the middle"
     assert counts["decisions"] == total(counts) == 1500
@@ -115,9 +115,53 @@ def test_a_killed_worker_leaves_an_account_that_adds_up(
     assert set(joined.values()) == {1}
 
 
-def _backlog(nacre: Deployment, count: int) -> Counter[str]:
-    """Decisions of three kinds in turn: rewarded for good, left alone, never shown."""
-    kinds = [("rewarded", "silent", "deferred")[at % 3] for at in range(count)]
+def test_a_killed_learner_learns_everything_once(start_redis: StartRedis, deploy: Deploy) -> None:
+    """Failure table row 17: it goes on from its checkpoint, which knows its place in the stream."""
+    nacre = deploy(start_redis().url)
+    api = nacre.serve()
+    learning = {"publish_every_s": 0.2, "checkpoint_every_s": 0.1}
+    nacre.register(
+        with_agent(
+            bandit(learning=learning),
+            policy_learner={"kind": "dqn"},
+            replay={"kind": "fifo", "capacity": 2000},
+        )
+    )
+    _backlog(nacre, 1000, ("rewarded",))
+    nacre.worker()
+    nacre.wait_joined("home")
+    learner = nacre.learner()
+    learner.wait_until(lambda: _newest(nacre).experience > 0, what="the first version")
+    learner.kill()
+    before = _newest(nacre)
+
+    nacre.learner()
+    wait_until(
+        lambda: _newest(nacre).experience >= 1000, what="the rest to be learned", timeout_s=60
+    )
+    wait_until(lambda: _serving(nacre) == _newest(nacre).version, what="the newest to serve")
+
+    assert before.experience < 1000, "it was killed in the middle"
+    assert _newest(nacre).experience == 1000
+    assert api.exit_code is None
+
+
+def _newest(nacre: Deployment) -> VersionDescription:
+    """The last published version; its `experience` is how many transitions it was made of."""
+    answer = nacre.http.get("/v1/policies/home/versions").json()
+    return msgspec.convert(answer["versions"][-1]["description"], VersionDescription)
+
+
+def _serving(nacre: Deployment) -> int:
+    label: str = nacre.http.get("/v1/policies/home").json()["serving"]
+    return int(label.rpartition("@")[2])
+
+
+def _backlog(
+    nacre: Deployment, count: int, turn: Sequence[str] = ("rewarded", "silent", "deferred")
+) -> Counter[str]:
+    """Decisions of these kinds in turn: rewarded for good, left alone, never shown."""
+    kinds = [turn[at % len(turn)] for at in range(count)]
     for start in range(0, count, 250):
         part = list(enumerate(kinds))[start : start + 250]
         acts = [_act(f"d{at}", defer=kind == "deferred") for at, kind in part]
@@ -131,6 +175,12 @@ def _backlog(nacre: Deployment, count: int) -> Counter[str]:
         answer = nacre.http.post("/v1/observe", json={"rewards": rewards})
         assert {one["state"] for one in answer.json()["results"]} == {"joined"}
     return Counter(kinds)
+
+
+def _transitions(client: redis.Redis) -> list[str]:
+    """The decisions behind the entries of the replay stream."""
+    entries: Any = client.xrange(PolicyKeys("home").replay)
+    return [decode_transition(fields[b"b"]).transition.decision_id for _, fields in entries]
 
 
 def _act(decision_id: str, *, defer: bool = False) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from service.redis_server import find_server
 from tests.support.deployment import Deploy
 from tests.support.load import Load
 from tests.support.policies import bandit
-from tests.support.processes import Child, Children, free_port, wait_until
+from tests.support.processes import Child, Children, free_port
 from tests.support.proxy import BackgroundProxy, FaultProxy
 
 pytestmark = pytest.mark.faults

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from nacre_client import Client
+
 from tests.support.access import KEYS
 from tests.support.deployment import Deployment, total
 from tests.support.policies import bandit, with_agent

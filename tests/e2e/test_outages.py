@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 
 from service.redis_server import PrivateRedis
 from tests.support.deployment import Deployment, deployed
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.faults
 DEADLINE_S = 0.25
 MARGIN_S = 1.0
 """What a request may take beyond its deadline on two cores that other tests keep busy."""
+PASSWORD = "redis-7e5d0c9b3a184f62"
 ACT: dict[str, Any] = {"observation": {"vector": [0.5, -1]}, "actions": ["a", "b", "c"]}
 
 
@@ -50,16 +52,22 @@ class Shaken:
 
 @pytest.fixture(scope="module")
 def shaken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shaken]:
-    """Its API was started before Redis could be reached."""
+    """Its API was started before Redis could be reached; its Redis asks for a password."""
     folder = tmp_path_factory.mktemp("shaken")
     policies = folder / "policies"
     policies.mkdir()
     (policies / "home.json").write_text(json.dumps(bandit()))
     with (
         PrivateRedis(folder / "redis") as server,
+        redis.Redis.from_url(server.url) as client,
         BackgroundProxy(server.url) as proxy,
-        deployed(folder / "nacre", proxy.url, NACRE_POLICIES=str(policies)) as nacre,
+        deployed(
+            folder / "nacre",
+            proxy.url.replace("redis://", f"redis://:{PASSWORD}@"),
+            NACRE_POLICIES=str(policies),
+        ) as nacre,
     ):
+        client.config_set("requirepass", PASSWORD)
         shaken = Shaken(nacre, proxy)
         proxy.apply(FaultProxy.refuse)
         api = nacre.serve()
@@ -156,3 +164,9 @@ def test_what_needs_redis_says_so_while_it_is_away(shaken: Shaken) -> None:
 
     assert {(one.status_code, one.json()["code"]) for one in answers} == {(503, "RedisUnavailable")}
     assert {one.headers["retry-after"] for one in answers} == {"1"}
+
+
+def test_the_password_of_redis_is_in_no_log(shaken: Shaken) -> None:
+    shaken.proxy.apply(FaultProxy.reset)
+
+    assert PASSWORD not in shaken.nacre.logs()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -12,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from service.decisions.records import decode_record, decode_response, encode_record
-from service.decisions.replay import ReplayError, Replayed, replay
+from service.decisions.replay import Replayed, ReplayError, replay
 from service.repository import PolicyKeys
 from service.settings import Settings
 from tests.support.deployment import Deployment

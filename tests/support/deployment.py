@@ -86,6 +86,11 @@ class Deployment:
     def _start(self, role: str, settings: Mapping[str, str]) -> Child:
         return self._children.nacre(role, environment=self.environment() | settings)
 
+    def logs(self) -> str:
+        """Everything that the processes of this deployment have printed so far."""
+        files = sorted((self.folder / "logs").iterdir())
+        return "".join(file.read_text(errors="replace") for file in files)
+
     def environment(self) -> dict[str, str]:
         """What every process of this deployment is told."""
         folders = {

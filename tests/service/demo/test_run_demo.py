@@ -92,7 +92,7 @@ def test_a_demo_that_is_told_to_stop_takes_everything_with_it(
     demo.wait_until(lambda: "digits" in demo.output(), what="progress", timeout_s=60)
     started = _children_of(demo.pid)
 
-    demo.terminate()
+    demo.terminate(timeout_s=60)
 
     assert demo.exit_code == 128 + signal.SIGTERM
     assert list(scratch.iterdir()) == []
