@@ -150,6 +150,8 @@ def _die_with_parent() -> None:
 def _run_until_signal(
     run: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings
 ) -> None:
+    from prometheus_client import start_http_server
+
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -157,6 +159,8 @@ def _run_until_signal(
             loop.add_signal_handler(number, stop.set)
         await run(settings, stop)
 
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, settings.host)
     asyncio.run(main())
 
 

@@ -14,7 +14,8 @@ class Settings(BaseSettings):
     `redis_url` (REDIS_URL): the only shared state. `artefacts`: snapshots, shared by all processes.
     `archive`: Parquet parts of the event log. `checkpoints`: the learner's own. `state`: this
     machine's spool. `policies`: a folder of policy files that the API registers when it starts.
-    `lease_s`: how long a dead worker or learner keeps its role.
+    `heartbeat`: a file that worker and learner touch every second. `metrics_port`: where they serve
+    Prometheus metrics; the API serves its own at /metrics. `lease_s`: how long a dead worker or learner keeps its role.
     `api_keys`, `api_keys_file`: see `service.security`; none is allowed on loopback only.
     """
 
@@ -31,6 +32,7 @@ class Settings(BaseSettings):
     api_keys: SecretStr | None = None
     api_keys_file: Path | None = None
     heartbeat: Path | None = None
+    metrics_port: int | None = Field(None, ge=1, le=65535)
     log_level: str = "info"
     max_body_bytes: int = Field(8 * 2**20, gt=0)
     max_depth: int = Field(32, gt=0)

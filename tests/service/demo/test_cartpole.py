@@ -85,7 +85,7 @@ def test_another_environment_gets_a_policy_of_its_sizes() -> None:
 
 @pytest.mark.parametrize(
     ("environment", "why"),
-    [("CartPoles-v1", "CartPole"), ("Pendulum-v1", "Discrete"), ("Taxi-v3", "Box")],
+    [("CartPoles-v1", "CartPole"), ("Pendulum-v1", "Discrete"), ("Blackjack-v1", "Box")],
 )
 def test_what_cannot_be_played_is_refused_with_a_reason(environment: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):

@@ -66,10 +66,10 @@ def test_versions_learned_what_lies_in_their_range(replay_id: str, expected: lis
     assert learned_by(versions, replay_id) == expected
 
 
-def test_twenty_versions_are_kept() -> None:
-    assert oldest_kept([3]) == 3
-    assert oldest_kept(range(1, 21)) == 1
-    assert oldest_kept(range(1, 31)) == 11
+def test_the_newest_versions_are_kept() -> None:
+    assert oldest_kept([3], 20) == 3
+    assert oldest_kept(range(1, 21), 20) == 1
+    assert oldest_kept(range(1, 31), 20) == 11
 
 
 def test_only_what_was_not_published_is_news() -> None:
