@@ -23,8 +23,10 @@ install: $(INSTALLED)
 demo: install
 	$(BIN)/nacre demo $(ARGS)
 
+# Real processes are killed in tests/e2e, so those have the machine to themselves.
 test: install check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e $(ARGS)
+	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 check: install
 	$(BIN)/ruff format --check .

@@ -21,9 +21,9 @@ from rich.table import Table
 
 from benchmarks.machine import describe_machine
 from benchmarks.serving import report as told
-from benchmarks.serving.cases import Case, all_cases, check_answers
-from benchmarks.serving.load import Result
-from benchmarks.serving.rig import CONNECTIONS, Rig, RigError
+from benchmarks.serving.cases import CONNECTIONS, CONNECTIONS_LARGE, Case, all_cases, check_answers
+from benchmarks.serving.load import Load
+from benchmarks.serving.rig import Rig, RigError
 from benchmarks.serving.statistics import Measured, Window
 from benchmarks.serving.swaps import SwapResult, measure_swaps
 
@@ -110,8 +110,8 @@ def _measure(cases: Sequence[Case], size: Size, rig: Rig, bar: Progress) -> dict
 
 def _window(case: Case, rig: Rig, seconds: float, *, rate: float) -> Window:
     rig.forget()
-    shots = case.shots(rig)
-    result: Result = rig.fire(case.server, shots, seconds=seconds, limit=case.limit, rate=rate)
+    load = Load(case.shots(rig), case.connections, seconds, case.limit, rate)
+    result = rig.fire(case.server, load)
     if not result.window.requests:
         raise RigError(f"{case.title}: no right answer; {result.complaint or 'and no wrong one'}")
     if result.complaint:
@@ -130,7 +130,7 @@ def _report(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=describe_machine(_PACKAGES),
         window_s=size.window_s,
-        connections=CONNECTIONS,
+        connections=(CONNECTIONS, CONNECTIONS_LARGE),
     )
 
 

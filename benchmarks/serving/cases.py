@@ -9,9 +9,12 @@ from typing import Final
 import msgspec
 
 from benchmarks.serving import workload as w
-from benchmarks.serving.load import Shot
+from benchmarks.serving.load import Load, Shot
 from benchmarks.serving.rig import NACRE, Rig
 
+CONNECTIONS: Final = 32
+CONNECTIONS_LARGE: Final = 8
+"""For 500 actions: the slow servers would keep 32 connections waiting beyond any deadline."""
 _LIMIT: Final = 1_000_000
 _LIMIT_LARGE: Final = 1_000
 """Requests in a window of 500 actions: their records fill Redis and its file with 150 KB each."""
@@ -27,6 +30,7 @@ class Case:
     server: str
     shots: Callable[[Rig], list[Shot]]
     limit: int = _LIMIT
+    connections: int = CONNECTIONS
 
 
 def all_cases(*, has_vw: bool) -> list[Case]:
@@ -38,7 +42,8 @@ def all_cases(*, has_vw: bool) -> list[Case]:
 def check_answers(case: Case, rig: Rig) -> str:
     """What is wrong with the answers of a case when they are read in full; "" if nothing is."""
     shots = case.shots(rig)[:32]
-    result = rig.fire(case.server, shots, seconds=10.0, limit=len(shots), keeps=True)
+    load = Load(shots, case.connections, seconds=10.0, limit=len(shots), keeps=True)
+    result = rig.fire(case.server, load)
     if result.complaint or len(result.kept) != len(shots):
         return result.complaint or f"{len(result.kept)} answers to {len(shots)} requests"
     if case is _FLOOR or case is OBSERVE:
@@ -106,26 +111,35 @@ def _rewards(rig: Rig) -> list[Shot]:
     return w.reward_shots(w.SMALL, rig.decide(w.SMALL, _REWARDED))
 
 
+def _small(name: str, title: str, server: str, path: str = "/v1/act") -> Case:
+    return Case(name, title, server, _ids(w.SMALL, path))
+
+
+def _large(name: str, title: str, server: str, shots: Callable[[Rig], list[Shot]]) -> Case:
+    return Case(name, title, server, shots, _LIMIT_LARGE, CONNECTIONS_LARGE)
+
+
 _FLOOR = Case("floor", "raw ASGI app (the floor)", "floor", _floor)
 OBSERVE = Case("observe", "Nacre /observe, durable", NACRE, _rewards, _REWARDED)
 _NACRE_CASES = [
-    Case("act_small", "Nacre /act, 10 ids, durable", NACRE, _ids(w.SMALL)),
-    Case("act_small_no_log", "the same without its log", "no_log", _ids(w.SMALL)),
+    _small("act_small", "Nacre /act, 10 ids, durable", NACRE),
+    _small("act_small_no_log", "the same without its log", "no_log"),
     OBSERVE,
-    Case("act_500_ids", "Nacre /act, 500 ids, durable", NACRE, _ids(w.LARGE), _LIMIT_LARGE),
-    Case("act_500_binary", "Nacre /act, 500 binary, durable", NACRE, _binary, _LIMIT_LARGE),
-    Case("act_500_nested", "Nacre /act, 500 nested JSON, durable", NACRE, _nested("/v1/act"), _LIMIT_LARGE),
-]  # fmt: skip
+    _large("act_500_ids", "Nacre /act, 500 ids, durable", NACRE, _ids(w.LARGE)),
+    _large("act_500_binary", "Nacre /act, 500 binary, durable", NACRE, _binary),
+    _large("act_500_nested", "Nacre /act, 500 nested JSON, durable", NACRE, _nested("/v1/act")),
+]
+_FEATURES = "/act_features"
 _NAIVE = [
-    Case("naive_small", "naive async, 10 ids", "naive_async", _ids(w.SMALL, "/act")),
-    Case("naive_500_ids", "naive async, 500 ids", "naive_async", _ids(w.LARGE, "/act"), _LIMIT_LARGE),
-    Case("naive_500_nested", "naive async, 500 nested JSON", "naive_async", _nested("/act_features"), _LIMIT_LARGE),
-    Case("frozen_small", "naive async + gc.freeze, 10 ids", "naive_frozen", _ids(w.SMALL, "/act")),
-    Case("frozen_500_nested", "naive async + gc.freeze, 500 nested JSON", "naive_frozen", _nested("/act_features"), _LIMIT_LARGE),
-    Case("naive_def_small", "naive def, 10 ids", "naive_def", _ids(w.SMALL, "/act")),
-    Case("naive_def_500_nested", "naive def, 500 nested JSON", "naive_def", _nested("/act_features"), _LIMIT_LARGE),
+    _small("naive_small", "naive async, 10 ids", "naive_async", "/act"),
+    _large("naive_500_ids", "naive async, 500 ids", "naive_async", _ids(w.LARGE, "/act")),
+    _large("naive_500_nested", "naive async, 500 nested JSON", "naive_async", _nested(_FEATURES)),
+    _small("frozen_small", "naive async + gc.freeze, 10 ids", "naive_frozen", "/act"),
+    _large("frozen_500_nested", "naive async + gc.freeze, 500 nested", "naive_frozen", _nested(_FEATURES)),
+    _small("naive_def_small", "naive def, 10 ids", "naive_def", "/act"),
+    _large("naive_def_500_nested", "naive def, 500 nested JSON", "naive_def", _nested(_FEATURES)),
 ]  # fmt: skip
 _VW = [
-    Case("vw_small", "vw, 10 ids, no log", "vw", _ids(w.SMALL)),
-    Case("vw_500_nested", "vw, 500 nested JSON, no log", "vw", _nested("/v1/act"), _LIMIT_LARGE),
+    _small("vw_small", "vw, 10 ids, no log", "vw"),
+    _large("vw_500_nested", "vw, 500 nested JSON, no log", "vw", _nested("/v1/act")),
 ]

@@ -38,24 +38,29 @@ class Shot(msgspec.Struct, frozen=True):
     accepted: frozenset[bytes]
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """What to do to a server for `seconds`, at most `limit` requests.
+class Load(msgspec.Struct, frozen=True):
+    """What a server is asked for `seconds`, at most `limit` requests.
 
     `rate` 0 is a closed loop: every connection asks again as soon as it is answered. Otherwise requests
     come as a Poisson process of that many per second, and latency counts from the moment they were due.
-    `own_pids`: processes of the benchmark, whose processor time is not foreign. `keeps`: whether to
-    return the answers' bodies with the number of the shot that each belongs to.
+    `keeps`: whether to return the answers' bodies, with the number of the shot that each belongs to.
     """
 
-    port: int
-    server_pid: int
-    own_pids: list[int]
     shots: list[Shot]
     connections: int
     seconds: float
     limit: int
     rate: float = 0.0
     keeps: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A load and whom it is for. `own_pids`: the benchmark's other processes, which are not foreign."""
+
+    load: Load
+    port: int
+    server_pid: int
+    own_pids: list[int]
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -103,8 +108,9 @@ class _Run:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._shots = cycle(enumerate(plan.shots))
-        self._left = plan.limit
+        self._load = plan.load
+        self._shots = cycle(enumerate(plan.load.shots))
+        self._left = plan.load.limit
         self._ends_at = 0.0
         self._idle: deque[_Connection] = deque()
         self._due: deque[float] = deque()
@@ -117,15 +123,15 @@ class _Run:
 
     async def measure(self) -> Result:
         plan, loop = self._plan, asyncio.get_running_loop()
-        for _ in range(plan.connections):
+        for _ in range(self._load.connections):
             _, one = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", plan.port)
             self._idle.append(one)
         loop.add_signal_handler(signal.SIGUSR1, self._finish)
         own = [plan.server_pid, os.getpid(), *plan.own_pids]
         busy, ours = machine_busy_s(), processes_cpu_s(own)
         served, started = process_cpu_s(plan.server_pid), time.monotonic()
-        self._ends_at = started + plan.seconds
-        if plan.rate:
+        self._ends_at = started + self._load.seconds
+        if self._load.rate:
             await self._open_loop()
         else:
             self._closed_loop()
@@ -161,7 +167,7 @@ class _Run:
         while (now := time.monotonic()) < self._ends_at and self._left > 0:
             while due <= now and self._left > 0:
                 self._arrive(due, now)
-                due += arrivals.expovariate(self._plan.rate)
+                due += arrivals.expovariate(self._load.rate)
             # Timers of the loop are milliseconds; the rest is waited for by letting others run, of whom
             # Redis is one.
             os.sched_yield()
@@ -194,9 +200,9 @@ class _Run:
         now = time.monotonic()
         self._in_flight -= 1
         connection.is_asking = False
-        if self._is_right(self._plan.shots[connection.shot], data, head):
+        if self._is_right(self._load.shots[connection.shot], data, head):
             self.latencies.append(now - connection.asked_at)
-            if self._plan.keeps:
+            if self._load.keeps:
                 self.kept.append((connection.shot, data[head + 4 :]))
         else:
             self._fail(data[:2000].decode("latin-1"), 1)
@@ -206,7 +212,7 @@ class _Run:
         if self._left <= 0 or now >= self._ends_at:
             if not self._in_flight:
                 self._settled.set()
-        elif not self._plan.rate:
+        elif not self._load.rate:
             self._ask(connection, now)
         elif self._due:
             self._ask(connection, self._due.popleft())

@@ -60,14 +60,15 @@ TARGETS: Final[dict[str, Target]] = {
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One run, whole. `like_for_like`: further ratios, where the naive service gets ids as well."""
+    """One run, whole. `like_for_like`: further ratios, where the naive service gets ids as well.
+    `connections`: for ten and for 500 actions."""
 
     command: str
     date: str
     machine: Machine
     rounds: int
     window_s: float
-    connections: int
+    connections: tuple[int, int]
     noise: Noise
     headline: Headline
     below_target: list[str]
@@ -92,7 +93,7 @@ def make_report(
     date: str,
     machine: Machine,
     window_s: float,
-    connections: int,
+    connections: tuple[int, int],
 ) -> Report:
     """Everything that follows from the windows."""
     head = headline(measured, swaps)
@@ -212,7 +213,7 @@ def markdown(report: Report) -> str:
         "# What a request costs the server",
         f"Written by `{report.command}` on {report.date}; do not edit. {_METHOD}",
         f"Machine: {report.machine.sentence()}.",
-        f"{report.rounds} rounds of {report.window_s:g} s windows, {report.connections} connections. {report.noise.verdict}",
+        f"{report.rounds} rounds of {report.window_s:g} s windows, {report.connections[0]} connections ({report.connections[1]} for 500 actions). {report.noise.verdict}",
         "## Headline",
         _table(("number", "measured", "target", ""), headline_rows(report)),
         swap_sentence(report.swaps),

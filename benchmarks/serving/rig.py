@@ -21,12 +21,11 @@ import httpx
 import msgspec
 import redis
 
-from benchmarks.serving.load import Plan, Result, Shot
+from benchmarks.serving.load import Load, Plan, Result
 from benchmarks.serving.workload import CATALOGS, by_ids, catalog, policy_file, questions
 from service.redis_server import PrivateRedis
 from service.stack import free_port
 
-CONNECTIONS: Final = 32
 NACRE: Final = "nacre"
 _PEERS: Final = ("floor", "no_log", "naive_async", "naive_frozen", "naive_def")
 _REDIS_BYTES: Final = 3 * 2**30
@@ -158,38 +157,20 @@ class Rig:
 
     # -- load -----------------------------------------------------------------------------------
 
-    def fire(
-        self, server: str, shots: Sequence[Shot], *, seconds: float, limit: int, rate: float = 0.0,
-        keeps: bool = False,
-    ) -> Result:  # fmt: skip
+    def fire(self, server: str, load: Load) -> Result:
         """One window of load on one server.
 
         Raises:
             RigError: the load generator failed.
         """
-        with self.firing(
-            server, shots, seconds=seconds, limit=limit, rate=rate, keeps=keeps
-        ) as one:
+        with self.firing(server, load) as one:
             return one.result()
 
     @contextmanager
-    def firing(
-        self, server: str, shots: Sequence[Shot], *, seconds: float, limit: int, rate: float = 0.0,
-        keeps: bool = False,
-    ) -> Iterator[Firing]:  # fmt: skip
+    def firing(self, server: str, load: Load) -> Iterator[Firing]:
         """The same in the background, for the time of the block."""
         target = self._servers[server]
-        plan = Plan(
-            port=target.port,
-            server_pid=target.pid,
-            own_pids=self._other_pids(target),
-            shots=list(shots),
-            connections=CONNECTIONS,
-            seconds=seconds,
-            limit=limit,
-            rate=rate,
-            keeps=keeps,
-        )
+        plan = Plan(load, target.port, target.pid, self._other_pids(target))
         firing = Firing(plan, self._directory)
         try:
             yield firing

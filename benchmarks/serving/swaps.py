@@ -19,6 +19,7 @@ import torch
 from agent_core.interfaces import Policy
 from agent_core.snapshot import PolicySnapshot
 from agent_core.types import Floats, RaggedActions
+from benchmarks.serving.load import Load
 from benchmarks.serving.rig import NACRE, Rig, RigError
 from benchmarks.serving.workload import SMALL, Question, by_ids, json_shots, policy_file, questions
 from service.clock import now_ms, rfc3339
@@ -30,6 +31,7 @@ from service.repository import PolicyKeys
 SWAPS: Final = 1_000
 _VERSIONS: Final = 8
 _PER_SECOND: Final = 400.0
+_CONNECTIONS: Final = 8
 _LONGEST_S: Final = 300.0
 _SAME: Final = 1e-3
 """Largest difference of a score to its recomputation: float32 gives 1e-5, another version 1."""
@@ -63,9 +65,8 @@ async def measure_swaps(rig: Rig, swaps: int = SWAPS) -> SwapResult:
     asked = questions(SMALL)
     shots = json_shots("/v1/act", [by_ids(SMALL, one) for one in asked], asked)
     policies = await _publish_versions(rig)
-    with rig.firing(
-        NACRE, shots, seconds=_LONGEST_S, limit=10**9, rate=_PER_SECOND, keeps=True
-    ) as firing:
+    load = Load(shots, _CONNECTIONS, _LONGEST_S, limit=10**9, rate=_PER_SECOND, keeps=True)
+    with rig.firing(NACRE, load) as firing:
         started = time.monotonic()
         times_s = list(_promote_in_turn(rig, list(policies), swaps, started + _LONGEST_S))
         seconds = time.monotonic() - started

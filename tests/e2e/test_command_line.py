@@ -16,6 +16,7 @@ from tests.support.processes import Child, Children, answers, free_port, wait_un
 
 pytestmark = pytest.mark.faults
 
+API = b"service.cli\0serve\0"
 COMMANDS = ["up", "serve", "worker", "learner", "demo", "check", "replay", "version"]
 
 
@@ -65,9 +66,9 @@ def test_up_tends_what_it_started_and_takes_it_along(children: Children, tmp_pat
     up = Up(children, tmp_path)
     killed = up.start()
     decision_id = up.act()
-    (api,) = up.processes(b"serve")
+    (api,) = up.processes(API)
     os.kill(api, signal.SIGKILL)
-    wait_until(lambda: up.processes(b"serve") - {api} != set(), what="another API")
+    wait_until(lambda: up.processes(API) - {api} != set(), what="another API")
 
     killed.kill()
     wait_until(lambda: not up.processes(), what="no orphan")

@@ -49,7 +49,7 @@ class Server:
             return False
 
     def _is_linked(self) -> bool:
-        return self.client.info("replication")["master_link_status"] == "up"
+        return bool(self.client.info("replication")["master_link_status"] == "up")
 
 
 @pytest.fixture

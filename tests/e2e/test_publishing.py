@@ -70,7 +70,7 @@ def test_a_publisher_that_is_killed_leaves_only_whole_versions(
     publisher = children.spawn(
         [sys.executable, "-c", publish, str(stack.artefacts)], name="publisher"
     )
-    publisher.wait_until(lambda: (folder / "120").exists(), what="some versions", timeout_s=60)
+    publisher.wait_until((folder / "120").exists, what="some versions", timeout_s=60)
     publisher.kill()
     versions = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
     store = ArtefactStore(stack.artefacts)

@@ -93,7 +93,7 @@ async def test_every_kind_of_decision_is_computed_again_bit_by_bit(
     """Failure table row 20: after swaps and catalog changes too."""
     replayed = {name: await _replayed(stack, decision_id) for name, decision_id in logged.items()}
 
-    assert {name: one.differences for name, one in replayed.items()} == dict.fromkeys(logged, [])
+    assert [one.differences for one in replayed.values()] == [[]] * len(logged)
     assert replayed["catalog"].model_version == "served@1"
     assert replayed["after a swap"].model_version != "served@1"
 

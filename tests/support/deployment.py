@@ -48,7 +48,7 @@ class Deployment:
         self.folder = folder
         self.redis_url = redis_url
         self.port = free_port()
-        self._settings = settings
+        self._settings = dict(settings)
         self.http = httpx.Client(base_url=self.url, timeout=10.0)
 
     def on(self, redis_url: str) -> Deployment:
@@ -84,7 +84,7 @@ class Deployment:
         api.wait_until(lambda: answers(f"{self.url}/readyz"), what="/readyz", timeout_s=_START_S)
 
     def _start(self, role: str, settings: Mapping[str, str]) -> Child:
-        return self._children.nacre(role, environment=self.environment() | settings)
+        return self._children.nacre(role, environment={**self.environment(), **settings})
 
     def logs(self) -> str:
         """Everything that the processes of this deployment have printed so far."""
@@ -110,7 +110,8 @@ class Deployment:
         """The account of a policy; an outcome that never happened is 0."""
         answer = self.http.get(f"/v1/policies/{policy}")
         assert answer.status_code == 200, answer.text
-        return dict.fromkeys((*OUTCOMES, "decisions"), 0) | answer.json()["counts"]
+        counts: dict[str, int] = answer.json()["counts"]
+        return dict.fromkeys((*OUTCOMES, "decisions"), 0) | counts
 
     def has(self, policy: str, decision_id: str) -> bool:
         """Whether the decision can be looked up."""

@@ -91,8 +91,8 @@ class DqnLearner:
     """Trains a copy of the served network.
 
     The served network is the target network: an average over the recent past of the trained one, which
-    jumps from update to update. On CartPole, acting by the average reached 195 within 25,000 steps
-    where acting by the trained network did not.
+    jumps from update to update. With these defaults 6 of 8 seeds had an average return of 195 over 100
+    episodes of CartPole within 25,000 steps; acting by the trained network, 4 of the same 8 had.
     """
 
     def __init__(self, policy: DqnPolicy, config: DqnConfig) -> None:
