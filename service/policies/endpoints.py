@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Response
 from starlette.concurrency import run_in_threadpool
 
+from agent_core.errors import FeatureError
 from service import bodies
 from service.clock import now_ms, rfc3339
 from service.decisions.records import decode_record, decode_response
@@ -197,7 +198,11 @@ async def put_catalog(policy: str, service: ServiceDep, principal: Admin, body: 
         raise ServiceError("NotReady", "the catalog is being changed; retry")
     after = changed(document, change)
     config = read_config(meta.config)
-    await run_in_threadpool(Encoding, config.agent, after)
+    try:
+        await run_in_threadpool(Encoding, config.agent, after)
+    except FeatureError as error:
+        where = f"/put{error.pointer}"
+        raise InvalidError(where, error.detail, field_code=error.code) from None
     event = PolicyEvent(
         what="catalog",
         who=principal.name,
