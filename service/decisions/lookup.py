@@ -45,9 +45,7 @@ async def _life(service: ServiceDep, served: Served, stored: StoredDecision) -> 
     ledger = read_ledger(stored.ledger)
     versions = await service.policies.versions(served.keys) if stored.replay_id else []
     name = served.config.policy
-    request = record.request
-    if record.media == "msgpack":
-        request = msgspec.json.encode(msgspec.msgpack.decode(request))
+    request = _as_json(record.request) if record.media == "msgpack" else record.request
     return DecisionLife(
         decision_id=record.decision_id,
         policy=name,
@@ -64,6 +62,15 @@ async def _life(service: ServiceDep, served: Served, stored: StoredDecision) -> 
         if stored.replay_id
         else [],
     )
+
+
+def _as_json(packed: bytes) -> bytes:
+    """A msgpack request in JSON; as base64 where it holds what JSON cannot say, such as a key that is
+    a list."""
+    try:
+        return msgspec.json.encode(msgspec.msgpack.decode(packed))
+    except (TypeError, msgspec.MsgspecError):
+        return msgspec.json.encode({"msgpack": packed})
 
 
 @router.post("/decisions/{decision_id:path}/activate", status_code=204)

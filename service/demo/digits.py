@@ -1,7 +1,7 @@
 """`nacre demo`: which of the offered labels belongs to this image?
 
-8 callers -> POST /v1/act -> an answer
-          -> POST /v1/observe, late, out of order, some twice, some never
+callers -> POST /v1/act -> an answer
+        -> POST /v1/observe, late, out of order, some twice, some never
 meanwhile the learner publishes and the API swaps; afterwards every number is accounted for
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,10 @@ from service.demo.report import Promise, Report
 from service.demo.stage import Stage, shipped_policy
 from service.demo.stats import LEVEL, blocks, finite, mean_interval, percentile_ms
 
-_CALLERS: Final = 8
+_CALLERS: Final = 12
+_THINK_S: Final = 0.05
+"""Mean pause of a caller between an answer and its next request: enough that two cores that also run
+Redis, API, worker, learner and these callers are busy, but not a queue."""
 _REQUESTS: Final = 8_000
 _FULL: Final = 6_000
 """From this length on, the reward and the lag are promised: before, there is little to learn from."""
@@ -87,7 +91,7 @@ class DigitsDemo:
 
 
 class _Traffic:
-    """Callers that ask as soon as they were answered, and rewards that come when they come."""
+    """Callers who think, ask, and wait for the answer; rewards come when they come."""
 
     def __init__(self, client: AsyncClient, tasks: Sequence[Task], seed: int) -> None:
         self._client = client
@@ -117,6 +121,7 @@ class _Traffic:
         self, queue: Iterator[tuple[int, Task]], feedback: asyncio.TaskGroup
     ) -> None:
         for number, task in queue:
+            await asyncio.sleep(random.expovariate(1 / _THINK_S))
             answered = self.answers[number] = await self._ask(number, task)
             for copy, delay_s in enumerate(task.reports_s):
                 is_followed = (
@@ -217,18 +222,28 @@ def _report(
                 "never_served": len(traffic.probe.lags_s()) - len(lags),
                 "p90_s": float(np.percentile(lags, 90)) if lags else None,
             },
-            "per_500": [
-                {"reward": ours, "uniform": chance, "best": top}
-                for ours, chance, top in zip(
-                    blocks(reward, _BLOCK),
-                    blocks(uniform, _BLOCK),
-                    blocks(best, _BLOCK),
-                    strict=True,
-                )
-            ],
+            "per_500": _per_block(reward, uniform, best, latencies),
         },
         chart=_chart(reward, uniform, best),
     )
+
+
+def _per_block(
+    reward: Sequence[float],
+    uniform: Sequence[float],
+    best: Sequence[float],
+    latencies: Sequence[float],
+) -> list[dict[str, float]]:
+    return [
+        {
+            "reward": float(np.mean(reward[at : at + _BLOCK])),
+            "uniform": float(np.mean(uniform[at : at + _BLOCK])),
+            "best": float(np.mean(best[at : at + _BLOCK])),
+            "act_p50_ms": percentile_ms(latencies[at : at + _BLOCK], 50),
+            "act_p99_ms": percentile_ms(latencies[at : at + _BLOCK], 99),
+        }
+        for at in range(0, len(reward), _BLOCK)
+    ]
 
 
 def _rows(

@@ -232,8 +232,12 @@ class _Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Estimate:
-    """One log, seen by our policy. `weight`: its probabilities over the logged ones, 1 in expectation
-    where the logger could have chosen anything. `value`: its clicks a decision, by those weights."""
+    """One log, seen by our policy.
+
+    `weight`: our probabilities over the logged ones; 1 in expectation. Where the logger hardly ever chose
+    what we prefer, as `bts` does, a few huge weights that the log does not contain are missing from the
+    mean. `value`: clicks a decision under our policy, by those weights.
+    """
 
     clicks: Interval
     weight: Interval
@@ -323,6 +327,12 @@ def _rows(
             (f"{logger} log: clicks a decision", _interval(one.clicks, 4)),
             (f"{logger} log: estimate for our policy", _interval(one.value, 4)),
         ]
+    rows.append(
+        (
+            "what the estimates are worth",
+            "they check the arithmetic; so few clicks rank no policies",
+        )
+    )
     return [*rows, *account_rows(outcome.account, outcome.check)]
 
 
