@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 
-from service import openapi
+from service import metrics, openapi
 from service.bodies import DisconnectedError
 from service.context import open_service
 from service.decisions import lookup
@@ -21,6 +21,7 @@ from service.health import endpoints as health
 from service.hot import MEMORY_LIMIT
 from service.learning import endpoints as learning
 from service.policies import endpoints as policies
+from service.redis_link import BackpressureError
 from service.settings import Settings
 from service.version import __version__
 
@@ -56,11 +57,13 @@ def _handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(RedisError, _on_redis_error)
+    app.add_exception_handler(BackpressureError, _on_backpressure)
     app.add_exception_handler(DisconnectedError, _on_disconnect)
     app.add_exception_handler(Exception, _on_defect)
 
 
 def _respond(request: Request, error: ServiceError) -> Response:
+    metrics.REFUSED.labels(error.code).inc()
     request_id = request.headers.get("x-request-id", "")[:128]
     status, headers, body = problem_response(
         error, instance=request.url.path, request_id=request_id
@@ -100,6 +103,10 @@ async def _on_redis_error(request: Request, error: Exception) -> Response:
     return _respond(
         request, ServiceError("RedisUnavailable", "retry in a moment; /act keeps answering")
     )
+
+
+async def _on_backpressure(request: Request, error: Exception) -> Response:
+    return _respond(request, ServiceError("Overloaded", "the log cannot keep up; retry later"))
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

@@ -18,6 +18,9 @@ from service.security import Principal
 Headers = tuple[tuple[bytes, bytes], ...]
 SPOOLED = (b"nacre-durability", b"spooled")
 """Redis has not confirmed; the write is in this server's spool and will be delivered."""
+UNKNOWN_OWNER = (
+    "only Redis knows whose decision it is, and it does not answer; name the policy, or retry"
+)
 MEMORY_LIMIT = "Redis is at its memory limit; retry later"
 
 

@@ -175,7 +175,10 @@ class ActEndpoint:
             raise ServiceError(
                 "Overloaded", "the log cannot keep up; slow down and retry"
             ) from error
-        return None if served.config.durability == "async" else confirmed
+        if served.config.durability == "async":
+            confirmed.add_done_callback(_count_loss)
+            return None
+        return confirmed
 
     def _known(
         self, served: Served, decision_id: str, digest: bytes, known: tuple[bytes, bytes]
@@ -193,7 +196,8 @@ class ActEndpoint:
         if not pending.confirmed.done() and left_s < self._store.confirm_timeout_s:
             await asyncio.wait((pending.confirmed,), timeout=max(0.0, left_s))
             if not pending.confirmed.done():
-                pending.confirmed.add_done_callback(_ignore)
+                pending.confirmed.add_done_callback(_count_loss)
+                self._remember(pending)
                 return pending.response, (_QUEUED,)
         reply = await confirmed(pending.confirmed)
         if reply is UNCONFIRMED:
@@ -236,10 +240,10 @@ class _BatchProblem(msgspec.Struct, frozen=True):
     problem: Problem
 
 
-def _ignore(future: asyncio.Future[Any]) -> None:
-    """A reply after the deadline: the record is kept either way, an error was counted by the link."""
-    if not future.cancelled():
-        future.exception()
+def _count_loss(future: asyncio.Future[Any]) -> None:
+    """For records that nobody waits for any more: one that Redis refuses is lost."""
+    if not future.cancelled() and future.exception() is not None:
+        metrics.LOST.labels("refused").inc()
 
 
 def _mismatch() -> ServiceError:

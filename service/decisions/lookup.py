@@ -16,7 +16,7 @@ from service.dependencies import Body, ServiceDep, require
 from service.errors import ServiceError
 from service.feedback.ledger import read_ledger
 from service.feedback.schemas import EpisodeEnd, SealRequest
-from service.hot import SPOOLED, confirmed
+from service.hot import SPOOLED, UNKNOWN_OWNER, confirmed
 from service.learning.logic import learned_by
 from service.policies.served import Served
 from service.redis_link import UNCONFIRMED
@@ -78,13 +78,14 @@ async def activate(
     decision_id: str, service: ServiceDep, principal: Observer, policy: str | None = None
 ) -> Response:
     """Says that a deferred decision was shown; only then does it learn."""
-    for served in _candidates(service, principal, policy):
+    candidates = _candidates(service, principal, policy)
+    for served in candidates:
         event = msgspec.msgpack.encode([decision_id, now_ms()])
         reply = await confirmed(
             service.feedback.activate(served.keys, decision_id, event, now_ms())
         )
         if reply is UNCONFIRMED:
-            return Response(status_code=204, headers={SPOOLED[0].decode(): SPOOLED[1].decode()})
+            return Response(status_code=204, headers=_spooled(candidates))
         if reply == b"closed":
             raise ServiceError(
                 "Contradiction", "the reward deadline passed before the decision was activated"
@@ -100,7 +101,8 @@ async def seal(
 ) -> Response:
     """Ends an episode: no further steps, and its last step is learned from."""
     asked = bodies.decode(_SEAL, body)
-    for served in _candidates(service, principal, policy):
+    candidates = _candidates(service, principal, policy)
+    for served in candidates:
         end = _encode_end(served, asked)
         event = msgspec.msgpack.encode([episode_id, asked.status, now_ms()])
         queued = service.feedback.seal(
@@ -109,8 +111,10 @@ async def seal(
         reply = await confirmed(queued)
         if reply == b"conflict":
             raise ServiceError("EpisodeSealed", "the episode was sealed with another status")
-        if reply is UNCONFIRMED or reply != b"unknown":
-            return json_response({"episode_id": episode_id, "status": asked.status})
+        headers = _spooled(candidates) if reply is UNCONFIRMED else None
+        if reply != b"unknown":
+            view = {"episode_id": episode_id, "status": asked.status}
+            return json_response(view, headers=headers)
     raise ServiceError("NotFound", "there is no such episode")
 
 
@@ -128,3 +132,14 @@ def _candidates(service: ServiceDep, principal: Principal, policy: str | None) -
     if policy is not None:
         return [service.store.served(policy, principal)]
     return [one for one in service.store.all_served() if principal.may_use(one.config.policy)]
+
+
+def _spooled(candidates: list[Served]) -> dict[str, str]:
+    """The header of a write that Redis has not confirmed.
+
+    Raises:
+        ServiceError: RedisUnavailable, when it may have gone to the wrong one of several policies.
+    """
+    if len(candidates) > 1:
+        raise ServiceError("RedisUnavailable", UNKNOWN_OWNER)
+    return {SPOOLED[0].decode(): SPOOLED[1].decode()}

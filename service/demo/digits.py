@@ -59,8 +59,6 @@ class _Answered:
     """One decision as the client saw it. `weight`: of uniform play, (1 / actions) / propensity."""
 
     decision_id: str
-    model_version: str
-    action_id: str
     reward: float
     weight: float
     latency_s: float
@@ -143,8 +141,6 @@ class _Traffic:
         self.sent.decisions.add(decision.decision_id)
         return _Answered(
             decision.decision_id,
-            decision.model_version,
-            decision.action.id,
             task.reward(decision.action.id),
             1 / (len(task.actions) * decision.propensity),
             answered_s - started_s,
@@ -166,7 +162,7 @@ class _Traffic:
             await asyncio.sleep(REFRESH_S)
             stage.stack.tend()
             done = len(self.answers)
-            rate = done / (time.perf_counter() - started_s)
+            rate = done / (self.asked_for_s or time.perf_counter() - started_s)
             recent = [one.reward for one in list(self.answers.values())[-_BLOCK:]]
             lag_s = self.probe.median_s()
             ticker.show(
@@ -269,7 +265,7 @@ def _rows(
         ("model swaps", str(headline["swaps"])),
         (
             "reward to served model, median",
-            f"{_text(headline['lag_median_s'])} s ({len(traffic.probe.lags_s())} rewards followed)",
+            f"{_text(headline['lag_median_s'], ' s')} ({len(traffic.probe.lags_s())} rewards followed)",
         ),
         (
             "mean importance weight",
@@ -315,8 +311,8 @@ def _promises(
     ]
 
 
-def _text(value: float | int | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
+def _text(value: float | int | None, unit: str = "") -> str:
+    return "unknown" if value is None else f"{value:.3f}{unit}"
 
 
 def _chart(reward: Sequence[float], uniform: Sequence[float], best: Sequence[float]) -> Chart:

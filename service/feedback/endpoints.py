@@ -24,7 +24,7 @@ from service.feedback.schemas import (
     Reward,
     RewardResult,
 )
-from service.hot import SPOOLED, Answer, HotRequest, confirmed
+from service.hot import SPOOLED, UNKNOWN_OWNER, Answer, HotRequest, confirmed
 from service.policies.served import Served
 from service.policies.store import PolicyStore
 from service.redis_link import UNCONFIRMED, BackpressureError
@@ -132,6 +132,8 @@ class ObserveEndpoint:
         found = await self._feedback.owners(
             reward.decision_id, [one.keys for one in candidates.values()]
         )
+        if found is None:
+            raise ServiceError("RedisUnavailable", UNKNOWN_OWNER)
         if len(found) == 1:
             return candidates[found[0].policy]
         detail = (

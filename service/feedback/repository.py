@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from service.policies.config import PolicyConfig, RewardRule
-from service.redis_link import RedisLink
+from service.redis_link import UNCONFIRMED, RedisLink
 from service.repository import PolicyKeys, Script
 
 REWARD: Final = Script.load("service.feedback", "reward.lua")
@@ -97,10 +97,14 @@ class FeedbackRepository:
             digest, transition, event, keep_ms, identity,
         )  # fmt: skip
 
-    async def owners(self, decision_id: str, candidates: Sequence[PolicyKeys]) -> list[PolicyKeys]:
-        """Which of the policies know this decision."""
+    async def owners(
+        self, decision_id: str, candidates: Sequence[PolicyKeys]
+    ) -> list[PolicyKeys] | None:
+        """Which of the policies know this decision; None when Redis does not answer."""
         asked = [
             self._link.append("EXISTS", keys.decision_prefix + decision_id) for keys in candidates
         ]
         replies = await asyncio.gather(*asked)
+        if UNCONFIRMED in replies:
+            return None
         return [keys for keys, found in zip(candidates, replies, strict=True) if found == 1]

@@ -36,7 +36,7 @@ PROMISES = [
     response_schema_conformance,
 ]
 SCHEMA = schemathesis.openapi.from_dict(openapi.document("test"))
-OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
+OPERATIONS: list[Any] = [found.ok() for found in SCHEMA.get_all_operations()]  # type: ignore[union-attr]  # ours is valid
 CASES = [
     pytest.param(operation, mode, id=f"{operation.label} {mode.value}")
     for operation in OPERATIONS
@@ -96,7 +96,7 @@ def test_every_answer_is_one_that_the_document_promises(
 
     @quick
     @given(case=made_up | known if names else made_up)
-    def keeps_its_promise(case: schemathesis.Case) -> None:
+    def keeps_its_promise(case: schemathesis.Case[Any]) -> None:
         response = case.call(base_url=nacre.url)
 
         assert response.status_code < 500 or response.status_code == 503
@@ -225,13 +225,13 @@ def _places(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @st.composite
 def bodies(draw: st.DrawFn, template: dict[str, Any]) -> Any:
     """The template with one to three things replaced, removed or added."""
-    body = copy.deepcopy(template)
+    body: Any = copy.deepcopy(template)
     for _ in range(draw(st.integers(1, 3))):
         places = list(_places(body))
         if not places:
             break
         *path, last = draw(st.sampled_from(places))
-        parent = body
+        parent: Any = body
         for key in path:
             parent = parent[key]
         match draw(st.sampled_from(["replace", "remove", "add"])):

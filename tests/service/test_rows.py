@@ -47,7 +47,9 @@ ROWS = {
     41: "data is run as code",
     42: "one bad request ends the process",
 }
-_NAMED = re.compile(r"failure\s+table\s+rows?\s+(\d+(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+|\s+to\s+)\d+)*)", re.I)
+_NAMED = re.compile(
+    r"failure\s+table\s+rows?\s+(\d+(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+|\s+to\s+)\d+)*)", re.I
+)
 _PART = re.compile(r"(\d+)(?:\s+to\s+(\d+))?")
 
 
