@@ -34,9 +34,9 @@ def create_app(settings: Settings) -> FrontDoor:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_service(settings) as service:
-            app.state.service = service
+            app.state.service = door.backend = service
             yield
-            app.state.service = None
+            app.state.service = door.backend = None
 
     app = FastAPI(title="Nacre", version=__version__, lifespan=lifespan)
     app.state.service = None
@@ -44,12 +44,8 @@ def create_app(settings: Settings) -> FrontDoor:
         app.include_router(module.router)
     app.openapi = lambda: openapi.document(__version__)  # type: ignore[method-assign]  # FastAPI's own hook
     _handle_errors(app)
-    return FrontDoor(
-        app,
-        lambda: app.state.service,
-        max_body=settings.max_body_bytes,
-        slow_s=settings.body_timeout_s,
-    )
+    door = FrontDoor(app, max_body=settings.max_body_bytes, slow_s=settings.body_timeout_s)
+    return door
 
 
 def _handle_errors(app: FastAPI) -> None:

@@ -68,30 +68,24 @@ class Head(NamedTuple):
 class FrontDoor:
     """The ASGI application that uvicorn runs.
 
-    `slow_s`: a body that takes longer is refused with 408. `in_flight`: requests at once, more get 503.
+    `backend`: set while the lifespan runs. `slow_s`: a body that takes longer is refused with 408.
+    `in_flight`: requests at once, more get 503.
     """
 
-    def __init__(
-        self,
-        app: App,
-        backend: Callable[[], Backend | None],
-        *,
-        max_body: int,
-        slow_s: float,
-        in_flight: int = 20_000,
-    ) -> None:
+    def __init__(self, app: App, *, max_body: int, slow_s: float, in_flight: int = 20_000) -> None:
         self.fastapi = app
-        self._backend = backend
+        self.backend: Backend | None = None
         self._max_body = max_body
         self._slow_s = slow_s
         self._in_flight = in_flight
         self._reading: dict[asyncio.Task[Any], float] = {}
         self._active = 0
         self._janitor: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            backend = self._backend()
+            backend = self.backend
             route = backend.routes.get(scope["path"]) if backend is not None else None
             if backend is not None and route is not None:
                 await self._hot(backend, route, scope, receive, send)
@@ -145,11 +139,14 @@ class FrontDoor:
     async def _body(self, receive: Receive) -> bytes:
         """The body, unless it trickles. One timer watches all requests: a timer each would cost more
         than reading the body does."""
-        task = asyncio.current_task()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        # The loop is given because finding it costs a system call.
+        task = asyncio.current_task(self._loop)
         assert task is not None
         self._reading[task] = time.monotonic() + self._slow_s
         if self._janitor is None:
-            self._janitor = asyncio.get_running_loop().call_later(self._slow_s, self._cancel_slow)
+            self._janitor = self._loop.call_later(self._slow_s, self._cancel_slow)
         try:
             return await read_body(receive, self._max_body)
         except asyncio.CancelledError:
@@ -168,9 +165,9 @@ class FrontDoor:
         for task, deadline in list(self._reading.items()):
             if deadline <= now:
                 task.cancel()
-        if self._reading:
+        if self._reading and self._loop is not None:
             pause = max(0.05, min(self._reading.values()) - now)
-            self._janitor = asyncio.get_running_loop().call_later(pause, self._cancel_slow)
+            self._janitor = self._loop.call_later(pause, self._cancel_slow)
 
     def _problem(self, error: ServiceError, path: str, head: Head) -> Answer:
         metrics.REFUSED.labels(error.code).inc()

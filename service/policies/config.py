@@ -79,7 +79,7 @@ class PolicyRules(_Section):
     fallback: Literal["baseline", "uniform", "first"] = "baseline"
     empty_action_set: Literal["refuse", "baseline"] = "refuse"
     durability: Durability = "stream"
-    deadline_ms: float = Field(250.0, gt=0, le=60_000)
+    deadline_ms: float = Field(500.0, gt=0, le=60_000)
     retention_s: float = Field(86_400.0, gt=0)
     log_limit: int = Field(20_000, gt=0)
     replay_limit: int = Field(200_000, gt=0)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.access import KEYS
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deploy, Deployment
 from tests.support.policies import bandit
 
 pytestmark = pytest.mark.faults
@@ -149,3 +149,21 @@ def test_no_log_holds_a_key(stack: Deployment, shop: httpx.Headers) -> None:
 
     assert "version_serving" in printed
     assert [one for one in (*KEYS.values(), secret) if one in printed] == []
+
+
+def test_an_open_door_to_the_network_is_refused(redis_url: str, deploy: Deploy) -> None:
+    """No keys on an address that others reach, or keys that cannot be read: it does not start, and says
+    what to do without repeating what it read."""
+    nacre = deploy(redis_url)
+    secret = "raw-key-5d4c3b2a"
+
+    started = [
+        nacre.serve(wait=False, NACRE_HOST="0.0.0.0"),
+        nacre.serve(wait=False, NACRE_API_KEYS=f'{{"name": "{secret}", "sha256": 5}}'),
+    ]
+    codes = [child.wait(timeout_s=60) for child in started]
+
+    assert 0 not in codes
+    assert "NACRE_API_KEYS_FILE" in started[0].output()
+    assert "API keys are malformed" in started[1].output()
+    assert secret not in nacre.logs()

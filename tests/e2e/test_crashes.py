@@ -87,6 +87,38 @@ def test_redis_dies_under_load_and_nobody_notices(start_redis: StartRedis, deplo
     assert nacre.counts("home")["decisions"] == len(load.acks)
 
 
+def test_the_loop_closes_again_after_redis_died(start_redis: StartRedis, deploy: Deploy) -> None:
+    """Failure table row 31: worker and learner wait for Redis, and none of them ends."""
+    server = start_redis()
+    nacre = deploy(server.url)
+    processes = [nacre.serve(), nacre.worker(), nacre.learner()]
+    nacre.register(bandit())
+    _rewarded(nacre, "before")
+    wait_until(lambda: _is_learned(nacre, "before"), what="the loop to close")
+    kill(server)
+    nacre.http.post("/v1/act", json=_act("during"))
+    server.restart()
+    nacre.wait_delivered()
+
+    _rewarded(nacre, "after")
+    _rewarded(nacre, "during")
+    wait_until(lambda: _is_learned(nacre, "during"), what="the loop to close again")
+
+    assert _is_learned(nacre, "after")
+    assert [one.exit_code for one in processes] == [None] * 3
+
+
+def _rewarded(nacre: Deployment, decision_id: str) -> None:
+    """A decision, made now if it was not made before, and its final reward."""
+    assert nacre.http.post("/v1/act", json=_act(decision_id)).status_code == 200
+    reward = {"decision_id": decision_id, "reward": 1, "final": True}
+    assert nacre.http.post("/v1/observe", json=reward).json()["results"][0]["state"] == "joined"
+
+
+def _is_learned(nacre: Deployment, decision_id: str) -> bool:
+    return bool(nacre.http.get(f"/v1/decisions/{decision_id}").json().get("learned_by"))
+
+
 def test_a_killed_worker_leaves_an_account_that_adds_up(
     start_redis: StartRedis, deploy: Deploy
 ) -> None:
