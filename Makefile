@@ -32,7 +32,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy agent_core service clients/python/src tests benchmarks examples
+	$(BIN)/mypy agent_core service clients/python/src tests benchmarks
 
 format: install
 	$(BIN)/ruff format .

@@ -36,6 +36,8 @@ REDIS_BYTES: Final = 96 * 2**20
 RESULTS: Final = Path(__file__).parent / "results"
 _POLICY: Final = "soak"
 _BATCH: Final = 100
+_PER_SECOND: Final = 1_500
+"""A steady rate: what Redis holds is the rate times the seconds for which decisions are kept."""
 _ACTIONS, _SHOWN, _DIM = 100, 10, 8
 _RISE_SHARE: Final = 0.05
 _RISE_BYTES: Final = 4 * 2**20
@@ -243,14 +245,16 @@ def _drive(
     decisions: int, stack: Stack, traffic: Traffic, gauge: Gauge, progress: Progress
 ) -> None:
     task = progress.add_task("decisions", total=decisions)
-    next_reading = 0.0
+    due = next_reading = time.monotonic()
     while traffic.decisions < decisions:
         traffic.batch()
         stack.tend()
         if time.monotonic() >= next_reading:
             gauge.read(traffic.decisions)
-            next_reading = time.monotonic() + 1.0
+            next_reading += 1.0
         progress.update(task, completed=traffic.decisions)
+        due = max(due + _BATCH / _PER_SECOND, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))
     gauge.read(traffic.decisions)
 
 

@@ -50,8 +50,11 @@ class Route(NamedTuple):
 class Backend(Protocol):
     """What the front door needs of the service; there once the lifespan has started."""
 
-    keyring: Keyring
-    routes: dict[str, Route]
+    @property
+    def keyring(self) -> Keyring: ...
+
+    @property
+    def routes(self) -> dict[str, Route]: ...
 
 
 class Head(NamedTuple):

@@ -38,9 +38,9 @@ def test_what_the_api_acknowledged_outlives_it(start_redis: StartRedis, deploy: 
         api = nacre.serve()
         nacre.register(bandit())
         with Load(nacre.url, "home") as load:
-            load.wait_for(150)
+            load.wait_for(80)
             proxy.apply(FaultProxy.stall)
-            load.wait_for(100, lambda ack: ack.durability == "spooled")
+            load.wait_for(60, lambda ack: ack.durability == "spooled")
             api.kill()
         confirmed = sum(not ack.durability for ack in load.acks)
         proxy.apply(FaultProxy.heal)
@@ -73,11 +73,11 @@ def test_redis_dies_under_load_and_nobody_notices(start_redis: StartRedis, deplo
     with nacre.redis() as client:
         client.config_set("appendfsync", "always")
     with Load(nacre.url, "home") as load:
-        load.wait_for(150)
+        load.wait_for(80)
         kill(server)
-        load.wait_for(150)
+        load.wait_for(80)
         server.restart()
-        load.wait_for(100, lambda ack: not ack.durability)
+        load.wait_for(60, lambda ack: not ack.durability)
     nacre.wait_delivered()
 
     assert not load.refusals
@@ -159,7 +159,7 @@ def test_a_killed_learner_learns_everything_once(start_redis: StartRedis, deploy
             replay={"kind": "fifo", "capacity": 2000},
         )
     )
-    _backlog(nacre, 1000, ("rewarded",))
+    _backlog(nacre, 700, ("rewarded",))
     nacre.worker()
     nacre.wait_joined("home")
     learner = nacre.learner()
@@ -169,12 +169,12 @@ def test_a_killed_learner_learns_everything_once(start_redis: StartRedis, deploy
 
     nacre.learner()
     wait_until(
-        lambda: _newest(nacre).experience >= 1000, what="the rest to be learned", timeout_s=60
+        lambda: _newest(nacre).experience >= 700, what="the rest to be learned", timeout_s=60
     )
     wait_until(lambda: _serving(nacre) == _newest(nacre).version, what="the newest to serve")
 
-    assert before.experience < 1000, "it was killed in the middle"
-    assert _newest(nacre).experience == 1000
+    assert before.experience < 700, "it was killed in the middle"
+    assert _newest(nacre).experience == 700
     assert api.exit_code is None
 
 
