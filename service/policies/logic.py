@@ -47,8 +47,11 @@ async def register(
     """Stores a policy's configuration, and makes its first version if it has none that fits.
 
     Raises:
-        ServiceError: PolicyChange, when the change would make the model useless and `restart` is false.
+        ServiceError: PolicyChange, when the change would make the model useless and `restart` is false;
+            InvalidPolicy, when Redis cannot keep the durability that the policy promises.
     """
+    if config.durability == "fsync" and not await repository.syncs_every_write():
+        raise _not_durable()
     keys = PolicyKeys(config.policy)
     meta = await repository.meta(keys)
     old = None if meta is None else parse_policy(msgspec.json.decode(meta.config))
@@ -88,6 +91,12 @@ def changed_sections(old: PolicyConfig, new: PolicyConfig) -> list[str]:
         f"agent.{name}" for name in inside_after if inside_before.get(name) != inside_after[name]
     ]
     return sorted(outer + inner)
+
+
+def _not_durable() -> ServiceError:
+    detail = "Redis does not sync every write; set `appendfsync always` there, or use `stream`"
+    errors = [FieldError("/durability", "not_kept", detail)]
+    return ServiceError("InvalidPolicy", "the durability cannot be kept", errors)
 
 
 def _breaking(sections: list[str]) -> ServiceError:

@@ -10,6 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from service.policies.catalog import CatalogDocument
+from service.redis_server import verify
 from service.repository import HINTS, POLICIES, PolicyKeys, Script, raw, text
 
 _PUBLISH: Final = Script.load("service.policies", "publish.lua")
@@ -51,6 +52,10 @@ class PolicyRepository:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+
+    async def syncs_every_write(self) -> bool:
+        """Whether Redis has a write on its disk before it answers; False where it does not tell."""
+        return (await verify(self._client)).appendfsync == "always"
 
     async def names(self) -> list[str]:
         return sorted(text(name) for name in await self._client.smembers(POLICIES))

@@ -290,3 +290,20 @@ async def test_swaps_under_load_give_no_error_and_no_torn_answer(
 
     assert {response.status_code for response in seen} == {200}
     assert len({response.json()["model_version"] for response in seen}) > 1
+
+
+async def test_a_durability_that_redis_cannot_keep_is_refused(
+    api: httpx.AsyncClient, redis_client: Redis
+) -> None:
+    document = bandit(durability="fsync")
+
+    refused = await api.put("/v1/policies/home", json=document)
+    await redis_client.config_set("appendfsync", "always")
+    try:
+        accepted = await api.put("/v1/policies/home", json=document)
+    finally:
+        await redis_client.config_set("appendfsync", "everysec")
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "InvalidPolicy")
+    assert refused.json()["errors"][0]["pointer"] == "/durability"
+    assert accepted.status_code == 201
