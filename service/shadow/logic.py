@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agent_core.agent import seed_of
-
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
 from service.clock import rfc3339
 from service.decisions.logic import excluded_mask
