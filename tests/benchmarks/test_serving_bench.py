@@ -211,6 +211,13 @@ def test_a_missed_target_is_named() -> None:
     assert a_report(torn=2).below_target == ["swap_torn"]
 
 
+def test_a_log_that_seems_to_save_time_does_not_meet_its_target() -> None:
+    target = TARGETS["awaited_log_us"]
+
+    assert target.is_met(4.0)
+    assert not target.is_met(-4.0)
+
+
 def test_every_target_belongs_to_a_number_of_the_headline() -> None:
     assert set(TARGETS) <= set(msgspec.to_builtins(a_report().headline))
 

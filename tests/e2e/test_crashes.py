@@ -69,9 +69,9 @@ def test_redis_dies_under_load_and_nobody_notices(start_redis: StartRedis, deplo
     server = start_redis()
     nacre = deploy(server.url)
     nacre.serve()
-    nacre.register(bandit(durability="fsync"))
     with nacre.redis() as client:
         client.config_set("appendfsync", "always")
+    nacre.register(bandit(durability="fsync"))
     with Load(nacre.url, "home") as load:
         load.wait_for(80)
         kill(server)

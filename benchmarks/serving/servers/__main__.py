@@ -1,24 +1,36 @@
 """Runs one of the servers: `python -m benchmarks.serving.servers floor 8000`.
 
-All run on the same uvicorn with the same options as Nacre, so that only the application differs.
+The options of uvicorn are those that Nacre gives it, so that only the application differs. What Nacre
+changes at start besides (`service.workers.api`) the floor and vw get, too: a bound must not be handicapped.
+Nacre without its log starts as Nacre does, by the very same function.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from typing import Final
 
 import uvicorn
 
-SERVERS: Final = ("floor", "naive_async", "naive_def", "naive_frozen", "no_log", "vw")
+from benchmarks.serving.servers import no_log
+
+FROZEN: Final = ("floor", "naive_frozen", "vw")
+SERVERS: Final = (*FROZEN, "naive_async", "naive_def")
 
 
 def main() -> None:
     name, port = sys.argv[1], int(sys.argv[2])
+    if name == "no_log":
+        return no_log.run()
     assert name in SERVERS, f"one of {', '.join(SERVERS)}"
-    application = import_module(f"benchmarks.serving.servers.{name}").create_app()
-    uvicorn.run(
+    module = "naive_async" if name == "naive_frozen" else name
+    application = import_module(f"benchmarks.serving.servers.{module}").create_app()
+    if name in FROZEN:
+        gc.collect()
+        gc.freeze()
+    return uvicorn.run(
         application,
         host="127.0.0.1",
         port=port,
@@ -28,6 +40,7 @@ def main() -> None:
         log_level="warning",
         server_header=False,
         date_header=False,
+        proxy_headers=False,
     )
 
 
