@@ -13,7 +13,8 @@ from service.errors import InvalidError, ServiceError
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[Any]]
 
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _PLACE: Final = re.compile(r" - at `(?P<place>\$[^`]*)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _FIELD: Final = re.compile(r"unknown field `(?P<name>[^`]*)`")
@@ -66,16 +67,11 @@ def check_depth(body: bytes, limit: int) -> None:
     if body.count(b"[") + body.count(b"{") <= limit:
         return
     depth = 0
-    for match in _BRACKETS.finditer(body):
-        token = match[0]
-        if token in b"[{":
-            depth += 1
-            if depth > limit:
-                raise ServiceError(
-                    "PayloadTooDeep", f"a body may nest at most {limit} levels; see /v1/limits"
-                )
-        elif token in b"]}":
-            depth -= 1
+    for bracket in _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > limit:
+            detail = f"a body may nest at most {limit} levels; see /v1/limits"
+            raise ServiceError("PayloadTooDeep", detail)
 
 
 def decode(decoder: Callable[[bytes], T], body: bytes) -> T:
