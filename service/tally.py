@@ -1,7 +1,7 @@
 """What the hot path counts, and how Prometheus reads it.
 
-A labelled prometheus_client counter costs 1.5 us and a histogram 2 us a request; the additions here
-cost 0.2 us, and are turned into metrics only when somebody scrapes.
+A labelled prometheus_client counter costs 0.9 us and a histogram 1.2 us; the additions here cost 0.2 us
+together, and are turned into metrics only when somebody scrapes.
 """
 
 from __future__ import annotations

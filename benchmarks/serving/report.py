@@ -235,7 +235,9 @@ _METHOD: Final = (
 _LEGEND: Final = (
     "Requests per second: closed loop. p50 and p99: open loop (Poisson) at half that rate, from the moment"
     " a request was due. Both come from quiet windows only; `-` means that there was none. Durable: answered"
-    " after Redis has the record. vw writes no log. No case may have failures."
+    " after Redis has the record. vw writes no log. Naive answers nested JSON in the ratios of the headline"
+    " with 500 actions: it knows no other form for actions that bring their features; like for like is under"
+    " further ratios. No case may have failures."
 )
 
 
