@@ -29,6 +29,7 @@ from service.settings import Settings
 from service.shadow.endpoints import ShadowEndpoint
 from service.spool import Spool
 from service.tally import TallyCollector
+from service.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +102,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         REGISTRY.register(collector)
         stack.callback(REGISTRY.unregister, collector)
         for task in await _start_background(service):
-            stack.push_async_callback(_cancel, task)
+            stack.push_async_callback(end, task)
         yield service
 
 
@@ -146,8 +147,3 @@ async def _listen(service: Service, hints: asyncio.Event) -> None:
                     hints.set()
         except (RedisError, OSError):
             await asyncio.sleep(service.settings.poll_s)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

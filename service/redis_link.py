@@ -23,6 +23,7 @@ import structlog
 
 from service import metrics
 from service.spool import Spool
+from service.tasks import end
 
 log = structlog.get_logger(__name__)
 pack: Final[Callable[[tuple[bytes | str | int, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # its stub says a tuple of one
@@ -127,8 +128,7 @@ class RedisLink:
         if awaited and self.is_connected:
             await asyncio.wait(awaited, timeout=self._limits.confirm_timeout_s)
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await end(self._keeper)
         self._spool_everything()
         if self._protocol is not None:
             self._protocol.transport.abort()

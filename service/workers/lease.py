@@ -23,6 +23,7 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
+from service.tasks import end
 from service.workers.pause import pause
 from service.workers.repository import LeaseRepository
 
@@ -66,8 +67,7 @@ class Lease:
         try:
             yield
         finally:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await end(keeper)
             await self._release()
 
     async def _renew(self) -> None:
