@@ -31,9 +31,6 @@ class Agent:
     def __init__(self, config: AgentConfig, policy: Policy, *, experience: int) -> None:
         self.config = config
         self.experience = experience
-        self.observation = config.observation_featurizer()
-        self.actions = config.action_featurizer()
-        self.representation = config.representation()
         self._scorer = policy.scorer()
         self._exploration = config.exploration.build()
         is_restricted = not isinstance(config.safety, NoSafetyConfig)
