@@ -9,6 +9,7 @@ import torch
 import uvicorn
 
 from service.app import create_app
+from service.fast_lane import FastLane
 from service.settings import Settings
 
 
@@ -34,7 +35,7 @@ def run_api(settings: Settings) -> None:
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http="httptools",
+            http=FastLane,
             access_log=False,
             log_level="warning",
             server_header=False,
