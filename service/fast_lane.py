@@ -65,11 +65,10 @@ class FastLane(HttpToolsProtocol):
         self.headers = []
 
     def on_headers_complete(self) -> None:
-        route = self._door.route(self.url.decode("latin-1"))
-        if route is None or not self._is_plain():
-            return self._enter_asgi()
-        self._route = route
+        self._route = self._door.route(self.url.decode("latin-1")) if self._is_plain() else None
         self._parts.clear()
+        if self._route is None:
+            self._enter_asgi()
 
     def _is_plain(self) -> bool:
         """Whether this is the only request in progress, and an ordinary one."""
@@ -87,15 +86,18 @@ class FastLane(HttpToolsProtocol):
             self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        route, self._route = self._route, None
-        if route is None:
-            return super().on_message_complete()
-        exchange = self._exchange
+        if self._route is None:
+            super().on_message_complete()
+        else:
+            self._start(self._route)
+
+    def _start(self, route: Route) -> None:
+        self._route = None
+        exchange = self.cycle = self._exchange
         exchange.keep_alive = (
             self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         )
         exchange.response_complete = False
-        self.cycle = exchange
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         call = Call(route, "POST", self.url.decode("latin-1"), read_head(self.headers), body)
         task = self.loop.create_task(self._serve(call))

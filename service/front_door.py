@@ -191,9 +191,7 @@ class FrontDoor:
         metrics.REFUSED.labels(error.code).inc()
         request_id = call.head.request_id or secrets.token_hex(8)
         if error.kind.status >= 500:
-            log.warning(
-                "request_refused", path=call.path, code=error.code, request_id=request_id
-            )
+            log.warning("request_refused", path=call.path, code=error.code, request_id=request_id)
         status, headers, body = problem_response(error, instance=call.path, request_id=request_id)
         if status == 405:
             headers.append((b"allow", b"POST"))

@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import hiredis
+import msgspec
 import structlog
 
 from service import metrics
@@ -27,6 +28,11 @@ from service.tasks import end
 
 log = structlog.get_logger(__name__)
 pack: Final[Callable[[tuple[bytes | str | int, ...]], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # its stub says a tuple of one
+
+
+def bulks(*arguments: bytes | str | int) -> bytes:
+    """The arguments in the form of RESP, without the count that a command starts with."""
+    return pack(arguments).partition(b"\r\n")[2]
 
 
 class BackpressureError(Exception):
@@ -65,8 +71,7 @@ class LinkLimits:
     stall_s: float = 5.0
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(msgspec.Struct, eq=False, gc=False):
     command: bytes
     future: asyncio.Future[Any]
     is_spooled: bool = False
@@ -149,7 +154,11 @@ class RedisLink:
     # -- writing --------------------------------------------------------------
 
     def append(self, *arguments: bytes | str | int) -> asyncio.Future[Any]:
-        """Queues one idempotent command.
+        """Queues one idempotent command; see `append_packed`."""
+        return self.append_packed(pack(arguments))
+
+    def append_packed(self, command: bytes) -> asyncio.Future[Any]:
+        """Queues one idempotent command, given in the form of RESP.
 
         The future gives Redis' reply, or UNCONFIRMED when Redis did not answer in time (the command
         is then in the spool and will be delivered), or raises LinkReplyError.
@@ -161,7 +170,7 @@ class RedisLink:
         if waiting >= self._limits.max_waiting:
             self.counters.refused += 1
             raise BackpressureError
-        item = _Item(pack(arguments), self._loop.create_future())
+        item = _Item(command, self._loop.create_future())
         self._queue.append(item)
         if self._protocol is None or self._is_late:
             self._give_up_waiting(item)

@@ -203,7 +203,7 @@ class ActEndpoint:
         if reply is UNCONFIRMED:
             self._remember(pending)
             return pending.response, (SPOOLED,)
-        if reply[0] != b"new":
+        if reply != b"new":
             return self._not_new(pending, reply), (_REPLAYED,)
         if pending.served.config.durability == "replicated":
             timeout_ms = int(self._store.confirm_timeout_s * 500)

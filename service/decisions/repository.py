@@ -10,10 +10,11 @@ from typing import Any, Final
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from service.redis_link import UNCONFIRMED, BackpressureError, LinkReplyError, RedisLink
+from service.redis_link import UNCONFIRMED, BackpressureError, LinkReplyError, RedisLink, bulks
 from service.repository import PolicyKeys, Script, raw
 
 RECORD: Final = Script.load("service.decisions", "record.lua")
+_TWELVE: Final = b"$%d\r\n%b\r\n" * 12
 
 
 class EpisodePlace(Struct, frozen=True, gc=False):
@@ -54,19 +55,16 @@ class DecisionRepository:
         self._link = link
         self._client = client
         self._wait: asyncio.Future[Any] | None = None
+        self._starts: dict[str, bytes] = {}
 
     def record(self, keys: PolicyKeys, new: NewDecision) -> asyncio.Future[Any]:
         """Queues the record; see `record.lua` for the replies."""
-        place = new.episode
-        episode_id = place.episode_id if place else ""
-        return self._link.append(
-            "EVALSHA", RECORD.sha, 8,
-            keys.decision_prefix + new.decision_id, keys.ledger_prefix + new.decision_id,
-            keys.log, keys.due, keys.counts, keys.early,
-            keys.episode_prefix + episode_id, keys.episodes,
-            new.decision_id, new.digest, new.record, new.kind, new.due_ms,
-            1 if new.activated else 0, episode_id, place.step if place else 0, new.made_ms,
-        )  # fmt: skip
+        start = self._starts.get(keys.policy)
+        if start is None:
+            start = self._starts[keys.policy] = bulks(
+                "EVALSHA", RECORD.sha, 8, keys.log, keys.due, keys.counts, keys.early, keys.episodes
+            )
+        return self._link.append_packed(b"*20\r\n" + start + _varying(keys, new))
 
     async def wait_for_replica(self, timeout_ms: int) -> bool:
         """Whether a replica has everything written before.
@@ -99,6 +97,26 @@ class DecisionRepository:
             replay_id.decode() if replay_id else None,
             {field.decode(): value for field, value in ledger.items()},
         )
+
+
+def _varying(keys: PolicyKeys, new: NewDecision) -> bytes:
+    """The last 12 of the 20 arguments of `record.lua`, in the form of RESP.
+
+    Written out because the general packer takes 1.5 us for the whole command, and this 0.7.
+    """
+    name = new.decision_id.encode()
+    place = new.episode
+    episode_id = place.episode_id.encode() if place else b""
+    decision = keys.decision_prefix.encode() + name
+    ledger = keys.ledger_prefix.encode() + name
+    episode = keys.episode_prefix.encode() + episode_id
+    kind, due, step = new.kind.encode(), b"%d" % new.due_ms, b"%d" % (place.step if place else 0)
+    return _TWELVE % (
+        len(decision), decision, len(ledger), ledger, len(episode), episode,
+        len(name), name, len(new.digest), new.digest, len(new.record), new.record,
+        len(kind), kind, len(due), due, 1, b"1" if new.activated else b"0",
+        len(episode_id), episode_id, len(step), step, len(made := b"%d" % new.made_ms), made,
+    )  # fmt: skip
 
 
 async def read_record(client: Redis, keys: PolicyKeys, decision_id: str) -> bytes | None:

@@ -109,7 +109,25 @@ class Encoding:
 
     def _from_items(self, items: Sequence[str | ActionItem], pointer: str) -> ActionSet:
         ids = _distinct([item if isinstance(item, str) else item.id for item in items], pointer)
-        features = np.empty((len(ids), self._action.dim), np.float32)
+        features = self._from_vectors(items)
+        if features is None:
+            features = self._one_by_one(items, pointer)
+        return ActionSet(ids, self._representation.encode(ids, features))
+
+    def _from_vectors(self, items: Sequence[str | ActionItem]) -> Floats | None:
+        """`[A, F]` in one conversion; None where an item has no list of numbers, or a wrong one."""
+        vectors = [
+            item.vector for item in items if isinstance(item, ActionItem) and item.features is None
+        ]
+        if len(vectors) < len(items) or set(map(type, vectors)) != {list}:
+            return None
+        try:
+            return self._action.encode_matrix(cast("list[list[float]]", vectors), len(vectors))
+        except FeatureError:
+            return None  # the slower way names the field
+
+    def _one_by_one(self, items: Sequence[str | ActionItem], pointer: str) -> Floats:
+        features = np.empty((len(items), self._action.dim), np.float32)
         for at, item in enumerate(items):
             try:
                 if isinstance(item, str):
@@ -120,7 +138,7 @@ class Encoding:
                 raise InvalidError(
                     f"{pointer}/{at}{error.pointer}", error.detail, field_code=error.code
                 ) from None
-        return ActionSet(ids, self._representation.encode(ids, features))
+        return features
 
     def _from_table(self, ids: tuple[str, ...], table: ActionTable, pointer: str) -> ActionSet:
         try:

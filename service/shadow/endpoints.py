@@ -69,7 +69,7 @@ class ShadowEndpoint:
         served.tally.reasons["shadow"] += 1
         if reply is UNCONFIRMED:
             return Answer(202, response, (SPOOLED,))
-        if reply[0] == b"same":
+        if reply != b"new":
             return Answer(202, _repeated(digest, reply), ((b"idempotency-replayed", b"true"),))
         return Answer(202, response)
 

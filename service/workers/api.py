@@ -26,22 +26,24 @@ class _Server(uvicorn.Server):
         gc.freeze()
 
 
+def server_config(settings: Settings) -> uvicorn.Config:
+    """How uvicorn runs Nacre."""
+    return uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=FastLane,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,  # nobody here reads the caller's address
+        timeout_graceful_shutdown=5,
+    )
+
+
 def run_api(settings: Settings) -> None:
     """Serves until a signal."""
     torch.set_num_threads(1)
-    server = _Server(
-        uvicorn.Config(
-            create_app(settings),
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http=FastLane,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,  # nobody here reads the caller's address
-            timeout_graceful_shutdown=5,
-        )
-    )
-    server.run()
+    _Server(server_config(settings)).run()

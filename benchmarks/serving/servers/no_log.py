@@ -24,7 +24,7 @@ def _forget(
 ) -> asyncio.Future[Any]:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
-    loop.call_soon(done.set_result, [b"new"])
+    loop.call_soon(done.set_result, b"new")
     return done
 
 
