@@ -40,7 +40,7 @@ async def step(world: World, number: int, episode: str = "e", **about: Any) -> s
         **about,
     )
     await world.reward(name, float(number), final=True)
-    return str(reply[0].decode())
+    return str((reply[0] if isinstance(reply, list) else reply).decode())
 
 
 async def ends(world: World) -> dict[str, str]:
