@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format bench-serving soak clean
+.PHONY: help install demo test check format bench-serving bench-paper soak clean
 help:
 	@echo "make demo            start everything, play the digits task over HTTP, print the result"
 	@echo "make test            install what the tests need and run them"
 	@echo "make check           format, lint, import contracts, types"
 	@echo "make bench-serving   server CPU per request against the floor and the peers"
+	@echo "make bench-paper     the paper's benchmarks; hours for all of them, ARGS=\"--only NAME --seeds N\" for one"
 	@echo "make soak            200,000 decisions against a small Redis: memory stays flat"
 
 $(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt
@@ -41,6 +42,10 @@ format: install
 bench-serving: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.serving $(ARGS)
+
+bench-paper: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper $(ARGS)
 
 soak: install
 	$(BIN)/python -m benchmarks.soak $(ARGS)

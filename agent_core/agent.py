@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,7 @@ import numpy.typing as npt
 from agent_core.config import AgentConfig
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
 from agent_core.functional.choice import LARGEST_SCORE, greedy, sample, uniform_from, with_floor
-from agent_core.interfaces import Policy, SafetyModule
-from agent_core.safety.none import NoSafetyConfig
+from agent_core.interfaces import ConsistentExploration, Policy, ServedPolicy
 from agent_core.types import ActionScores, ActionSet, Decision, Doubles, Floats, Mask
 
 _Positions: TypeAlias = npt.NDArray[np.intp]
@@ -28,15 +27,19 @@ class Agent:
     `experience`: transitions that the policy has learned from; drives the schedules of exploration.
     """
 
-    def __init__(self, config: AgentConfig, policy: Policy, *, experience: int) -> None:
+    def __init__(self, config: AgentConfig, policy: ServedPolicy, *, experience: int) -> None:
+        assert isinstance(policy, Policy), "continuous actions are for BoxAgent"
         self.config = config
         self.experience = experience
         self._scorer = policy.scorer()
         self._exploration = config.exploration.build()
-        is_restricted = not isinstance(config.safety, NoSafetyConfig)
-        self._safety: SafetyModule | None = config.safety.build() if is_restricted else None
+        is_consistent = config.exploration.is_consistent
+        self._consistent = cast(
+            "ConsistentExploration | None", self._exploration if is_consistent else None
+        )
+        self._safety = config.safety.build()
         self._floor = config.min_propensity
-        self._needs_spread = "spread" in config.exploration.needs
+        self._needs_spread = bool({"spread", "members"} & config.exploration.needs)
 
     def prepare(self, actions: ActionSet) -> Floats:
         """`[A, H]`: the part of the scores that depends on the actions alone; may be cached."""
@@ -51,11 +54,13 @@ class Agent:
         seed: int,
         excluded: Mask | None = None,
         explore: bool = True,
+        episode: int | None = None,
     ) -> Decision:
         """Chooses one of the A actions that are neither `excluded` nor unsafe.
 
         `state`: `[S]`. `prepared`: `prepare(actions)`, or its rows from a catalog. `seed`: 64 bits,
-        the only source of chance. `excluded`: `[A]` bool. `explore`: False plays the best action,
+        the only source of chance. `episode`: 64 bits of the episode's id, for explorations that keep to
+        one opinion for an episode; without it every decision is an episode of its own. `excluded`: `[A]` bool. `explore`: False plays the best action,
         without exploration and without the floor. In the result, removed actions have probability 0
         and the value NaN: they are not scored.
 
@@ -64,8 +69,14 @@ class Agent:
             NonFiniteScoresError: a score is NaN, infinite or beyond 1e150, or a spread that is used.
         """
         kept = self._kept(state, actions, excluded)
-        value, best, probabilities = self._distribution(state, prepared, kept, seed, explore)
-        index = sample(probabilities, uniform_from(seed))
+        scores, best, probabilities = self._distribution(state, prepared, kept, seed, explore)
+        value = scores.value
+        if self._consistent is None or not explore:
+            index = sample(probabilities, uniform_from(seed))
+        else:
+            index = self._picked(
+                self._consistent, scores, seed, seed if episode is None else episode
+            )
         is_greedy = value.item(index) == best
         propensity = probabilities.item(index)
         if kept is not None:
@@ -73,25 +84,6 @@ class Agent:
             probabilities = _scattered(probabilities, kept, len(actions), 0.0)
             value = _scattered(value, kept, len(actions), np.nan)
         return Decision(index, propensity, probabilities, value, is_greedy)
-
-    def probabilities(
-        self,
-        state: Floats,
-        actions: ActionSet,
-        prepared: Floats,
-        *,
-        seed: int,
-        excluded: Mask | None = None,
-        explore: bool = True,
-    ) -> Doubles:
-        """`[A]`: the distribution that `act` would draw from, given the same arguments.
-
-        Raises:
-            EmptyActionSetError, NonFiniteScoresError: as `act`.
-        """
-        kept = self._kept(state, actions, excluded)
-        _, _, probabilities = self._distribution(state, prepared, kept, seed, explore)
-        return probabilities if kept is None else _scattered(probabilities, kept, len(actions), 0.0)
 
     def allowed(self, state: Floats, actions: ActionSet, excluded: Mask | None) -> Mask:
         """`[A]` bool: the actions that are neither `excluded` nor unsafe."""
@@ -115,8 +107,8 @@ class Agent:
 
     def _distribution(
         self, state: Floats, prepared: Floats, kept: _Positions | None, seed: int, explore: bool
-    ) -> tuple[Doubles, float, Doubles]:
-        """Values, the highest of them, and probabilities, all of the kept actions alone."""
+    ) -> tuple[ActionScores, float, Doubles]:
+        """Scores, the highest value, and probabilities, all of the kept actions alone."""
         if kept is not None:
             prepared = prepared.take(kept, 0)
         if explore and self._needs_spread:
@@ -125,11 +117,21 @@ class Agent:
             scores = ActionScores(self._scorer.value(state, prepared))
         best = _highest(scores)
         if not explore:
-            return scores.value, best, greedy(scores.value)
+            return scores, best, greedy(scores.value)
         probabilities = self._exploration.probabilities(
             scores, experience=self.experience, seed=seed
         )
-        return scores.value, best, with_floor(probabilities, self._floor)
+        return scores, best, with_floor(probabilities, self._floor)
+
+    def _picked(
+        self, exploration: ConsistentExploration, scores: ActionScores, seed: int, episode: int
+    ) -> int:
+        """The episode's own choice, or any action as often as the floor asks for."""
+        actions, uniform = len(scores.value), uniform_from(seed)
+        share = min(self._floor, 1.0 / actions)
+        if uniform < actions * share:
+            return min(int(uniform / share), actions - 1)
+        return exploration.pick(scores, episode)
 
 
 def seed_of(decision_id: str, salt: str) -> int:

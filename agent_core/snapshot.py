@@ -17,7 +17,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,8 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent_core.config import AgentConfig
 from agent_core.errors import SnapshotError
-from agent_core.interfaces import Policy, TrainingState
-from agent_core.types import ProblemSpec
+from agent_core.interfaces import BoxPolicy, ServedPolicy, TrainingState
+from agent_core.types import Doubles, Floats, ProblemSpec
 
 FORMAT_VERSION = 1
 _MANIFEST, _TENSORS = "manifest.json", "tensors.safetensors"
@@ -51,7 +51,8 @@ class DataRange(_Stored):
 class Probe(_Stored):
     """An input, made up and not anybody's data, and what the policy answered to it.
 
-    `state`: S numbers. `actions`: A rows of D. `values`: A expected scores.
+    `state`: S numbers. `actions`: A rows of D. `values`: A expected scores. For continuous actions
+    `actions` is empty, and `values` are the D numbers of the mean.
     """
 
     state: tuple[float, ...]
@@ -83,7 +84,7 @@ class PolicySnapshot(_Stored):
     @classmethod
     def of(
         cls,
-        policy: Policy,
+        policy: ServedPolicy,
         *,
         policy_name: str,
         model_version: int,
@@ -183,7 +184,7 @@ class TrainingCheckpoint(_Stored):
         return None
 
 
-def restore_policy(snapshot: PolicySnapshot, config: AgentConfig) -> Policy:
+def restore_policy(snapshot: PolicySnapshot, config: AgentConfig) -> ServedPolicy:
     """A fresh policy with the snapshot's weights, which has answered the probes as recorded.
 
     Raises: SnapshotError `schema` if features or weights do not fit, `non_finite` if a weight is NaN or
@@ -207,25 +208,36 @@ _PROBE_ACTIONS = (1, 2, 5)
 _PROBE_TOLERANCE = 1e-5
 
 
-def _record_probes(policy: Policy, spec: ProblemSpec) -> tuple[Probe, ...]:
+def _record_probes(policy: ServedPolicy, spec: ProblemSpec) -> tuple[Probe, ...]:
     generator = np.random.Generator(np.random.PCG64(0))
-    scorer = policy.scorer()
+    answer = _answers(policy)
     probes = []
     for count in _PROBE_ACTIONS:
         state = generator.standard_normal(spec.state_dim).astype(np.float32)
         actions = generator.standard_normal((count, spec.action_dim)).astype(np.float32)
-        values = scorer.score(state, scorer.prepare(actions)).value
+        if spec.embedding is not None:
+            actions[:, 0] = generator.integers(spec.embedding.rows, size=count)
+        values = answer(state, actions)
         if not np.isfinite(values).all():
             raise SnapshotError("non_finite", f"a made-up input scores {values.tolist()}")
-        probes.append(Probe(state=state.tolist(), actions=actions.tolist(), values=values.tolist()))
+        shown = actions.tolist() if spec.box is None else ()
+        probes.append(Probe(state=state.tolist(), actions=shown, values=values.tolist()))
     return tuple(probes)
 
 
-def _check_probes(policy: Policy, probes: tuple[Probe, ...]) -> None:
-    scorer = policy.scorer()
+def _answers(policy: ServedPolicy) -> Callable[[Floats, Floats], Doubles]:
+    """What a policy answers to a state `[S]` and actions `[A, D]`."""
+    if isinstance(policy, BoxPolicy):
+        box = policy.scorer()
+        return lambda state, actions: box.mean(state).astype(np.float64)
+    sets = policy.scorer()
+    return lambda state, actions: sets.score(state, sets.prepare(actions)).value
+
+
+def _check_probes(policy: ServedPolicy, probes: tuple[Probe, ...]) -> None:
+    answer = _answers(policy)
     for number, probe in enumerate(probes):
-        state = np.array(probe.state, np.float32)
-        got = scorer.score(state, scorer.prepare(np.array(probe.actions, np.float32))).value
+        got = answer(np.array(probe.state, np.float32), np.array(probe.actions, np.float32))
         expected = np.array(probe.values)
         # Relative to the largest value: where large terms cancel, rounding is relative to the terms.
         allowed = _PROBE_TOLERANCE * max(1.0, float(np.abs(expected).max()))

@@ -11,8 +11,9 @@ type checker holds, and the others by `frozen`, which costs 0.06 us per field of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +24,74 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
+class StateSummary(Protocol):
+    """How the history module turns a state, which is a window of observations, into what networks see."""
+
+    @property
+    def dim(self) -> int:
+        """H, length of the summary."""
+        ...
+
+    def build_network(self) -> torch.nn.Module:
+        """A fresh network from `[B, S]` to `[B, H]`; trained with whatever it is part of."""
+        ...
+
+    def numpy_form(self, network: torch.nn.Module) -> Callable[[Floats], Floats]:
+        """The same function of one state, `[S]` to `[H]`, with copies of the weights."""
+        ...
+
+
+class RiskMeasure(Protocol):
+    """What a distribution of returns is worth. Torch and numpy agree."""
+
+    def of(self, quantiles: torch.Tensor) -> torch.Tensor:
+        """`[..., K]` equally likely returns, in ascending order, to `[...]`."""
+        ...
+
+    def of_numpy(self, quantiles: Doubles) -> Doubles:
+        """The same in numpy."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Ids that are embedded: the first number of a represented action is one of `rows` positions, which
+    a network replaces by `dim` learned numbers."""
+
+    rows: int
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Continuous actions: `low` and `high`, `[D]` each, are the limits that every action keeps."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def dim(self) -> int:
+        return len(self.low)
+
+
 @dataclass(frozen=True, slots=True)
 class ProblemSpec:
-    """The sizes that every module is built for.
+    """The sizes that every module is built for, and what all networks of a policy share.
 
-    `state_dim`: S, length of the featurized observation. `action_dim`: D, length of one represented
-    action. `max_actions`: the largest action set that the edge accepts.
+    `state_dim`: S, length of the featurized observation, or of the whole window where there is a history.
+    `action_dim`: D, length of one represented action. `max_actions`: the largest action set that the
+    edge accepts. `summary`: how states are summarized; None if they are used as they are. `embedding`:
+    None if actions are used as they are. `risk`: what learners of distributions maximize; None is the
+    mean. `box`: None if actions come as sets.
     """
 
     state_dim: int
     action_dim: int
     max_actions: int
+    summary: StateSummary | None = None
+    embedding: Embedding | None = None
+    risk: RiskMeasure | None = None
+    box: Box | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -57,10 +115,12 @@ class ActionScores:
     `value`: `[A]` float64, the expected return. `spread`: `[A, R]` or None, a factor of the posterior
     covariance (covariance = spread @ spread.T), so that the standard deviation of action a is the
     norm of row a and a joint posterior draw is `value + spread @ z` with z standard normal.
+    `members`: `[A, K]` or None, K posterior samples of the values, each a whole opinion about all actions.
     """
 
     value: Final[Doubles]
     spread: Final[Doubles | None] = None
+    members: Final[Doubles | None] = None
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +139,17 @@ class Decision:
     is_greedy: Final[bool]
 
 
+@dataclass(slots=True, eq=False)
+class BoxDecision:
+    """One choice among continuous actions. `action`: `[D]` float32 within the box. `density`: of that
+    action under the distribution that it was drawn from, per unit of volume; infinite where the action
+    was not drawn. `mean`: `[D]`, the action without exploration."""
+
+    action: Final[Floats]
+    density: Final[float]
+    mean: Final[Floats]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Transition:
     """One finished step, ready to learn from.
@@ -87,7 +158,11 @@ class Transition:
     `[S]` or None when nothing follows. `next_actions`: the safe actions available next, or None.
     `terminated` stops bootstrapping, `truncated` does not. A bandit decision is `terminated`.
     `propensity`: probability in (0, 1] under the behaviour policy. `model_version`: 0 if the
-    behaviour policy was not ours.
+    behaviour policy was not ours. `next_action`: position in `next_actions` of what was done next, None
+    if unknown. `episode_id` and `step`: where in an episode it stands; "" and 0 outside of any.
+
+    A continuous action is a set of one: `actions` holds the action that was taken as its only row, and
+    `propensity` is a density, which may be above 1.
     """
 
     decision_id: str
@@ -102,6 +177,9 @@ class Transition:
     truncated: bool
     propensity: float
     model_version: int
+    next_action: int | None = None
+    episode_id: str = ""
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +206,11 @@ class TransitionBatch:
 
     `state`, `next_state`: `[B, S]` (zeros where nothing follows). `action`: `[B]` int64, position in
     the row's set. `reward`, `cost`, `propensity`: `[B]`. `bootstraps`: `[B]` float, 1 where the next
-    state's value counts (not terminated and a next state is known), else 0.
+    state's value counts (not terminated and a next state is known), else 0; with n-step returns
+    discount^(n - 1) in place of 1. `next_action`: `[B]` int64, position in the row's next set, -1 if
+    unknown. `weight`: `[B]`, what each row counts in a loss; mean losses are weighted by it. `key`: `[B]`
+    int64, a hash of the decision id, for whatever must be drawn once for each transition. `row`: `[B]`
+    int64, where the replay keeps it.
     """
 
     state: torch.Tensor
@@ -140,6 +222,10 @@ class TransitionBatch:
     next_actions: RaggedActions
     bootstraps: torch.Tensor
     propensity: torch.Tensor
+    next_action: torch.Tensor
+    weight: torch.Tensor
+    key: torch.Tensor
+    row: torch.Tensor
 
     def chosen_rows(self) -> torch.Tensor:
         """`[B]` int64: the row of `actions.features` that was taken."""
@@ -148,3 +234,19 @@ class TransitionBatch:
     def chosen_features(self) -> torch.Tensor:
         """`[B, D]`: the features of the actions that were taken."""
         return self.actions.features.index_select(0, self.chosen_rows())
+
+    def with_reward(self, reward: torch.Tensor) -> TransitionBatch:
+        """The same batch with other rewards `[B]`."""
+        return replace(self, reward=reward)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout:
+    """Whole episodes for on-policy learning, one after the other, each in the order of its steps.
+
+    `batch`: all their N transitions. `offsets`: `[E + 1]` int64; episode e is rows
+    `offsets[e]:offsets[e + 1]`. The last row of an episode bootstraps where it was cut, not ended.
+    """
+
+    batch: TransitionBatch
+    offsets: torch.Tensor

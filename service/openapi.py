@@ -6,7 +6,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from service.decisions.schemas import ActRequest, ActResponse, BatchRequest, DecisionLife
+from service.decisions.schemas import (
+    ActRequest,
+    ActResponse,
+    BatchRequest,
+    BoxActResponse,
+    DecisionLife,
+)
 from service.errors import KINDS, Problem
 from service.feedback.schemas import ObserveRequest, ObserveResponse, SealRequest
 from service.learning.schemas import Job, LearnRequest
@@ -24,7 +30,9 @@ from service.shadow.schemas import ShadowRequest, ShadowResponse
 
 
 class Operation(NamedTuple):
-    """One method of one path. `problems`: the error statuses that it can answer besides the common."""
+    """One method of one path. `response`: what a success looks like; a tuple where it has several forms.
+    `problems`: the error statuses that it can answer besides the common.
+    """
 
     method: str
     path: str
@@ -43,7 +51,7 @@ _BODY: Final = (400, 408, 413, 415, 422)
 _COMMON: Final = (401, 403, 404, 405, 500, 503)
 
 OPERATIONS: Final = (
-    Operation("post", "/v1/act", "hot", "Choose one action", 200, ActRequest, ActResponse, (*_BODY, 409)),
+    Operation("post", "/v1/act", "hot", "Choose one action", 200, ActRequest, (ActResponse, BoxActResponse), (*_BODY, 409)),
     Operation("post", "/v1/act:batch", "hot", "Choose for many requests", 200, BatchRequest, None, (*_BODY, 409)),
     Operation("post", "/v1/observe", "hot", "Report rewards or transitions", 202, ObserveRequest, ObserveResponse, (*_BODY, 409)),
     Operation("post", "/v1/shadow", "hot", "Log somebody else's decision", 202, ShadowRequest, ShadowResponse, _BODY),
@@ -73,7 +81,7 @@ OPERATIONS: Final = (
 
 def document(version: str) -> dict[str, Any]:
     """The whole OpenAPI 3.1 document."""
-    types = [one for op in OPERATIONS for one in (op.request, op.response) if one is not None]
+    types = [one for op in OPERATIONS for one in (op.request, *_forms(op)) if one is not None]
     unique = list({id(one): one for one in [*types, Problem]}.values())
     schemas, components = msgspec.json.schema_components(
         unique, ref_template="#/components/schemas/{name}"
@@ -95,6 +103,11 @@ def document(version: str) -> dict[str, Any]:
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _forms(operation: Operation) -> tuple[Any, ...]:
+    response = operation.response
+    return response if isinstance(response, tuple) else (response,)
 
 
 def _describe(operation: Operation, by_type: dict[int, Any]) -> dict[str, Any]:
@@ -141,7 +154,9 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, by_type: dict[int, Any]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "Done"}
     if operation.response is not None:
-        good["content"] = {"application/json": {"schema": by_type[id(operation.response)]}}
+        forms = [by_type[id(one)] for one in _forms(operation)]
+        schema = forms[0] if len(forms) == 1 else {"oneOf": forms}
+        good["content"] = {"application/json": {"schema": schema}}
     responses = {str(operation.status): good}
     if operation.path == "/v1/policies/{policy}" and operation.method == "put":
         responses["201"] = good

@@ -14,7 +14,8 @@ on a Redis Cluster too.
     nacre:{p}:r:<decision id>           hash: the reward ledger; exists before the decision if a reward came first
     nacre:{p}:due                       sorted set: decisions waiting to be joined, by due time in ms
     nacre:{p}:early                     sorted set: ledgers without a decision, by arrival in ms
-    nacre:{p}:ep:<episode id>           hash: step -> decision id; sealed; next observation of the end
+    nacre:{p}:ep:<episode id>           hash: step -> decision id; sealed; next observation of the end; the
+                                        carry of the history, and the step after which it is
     nacre:{p}:episodes                  sorted set: open episodes by last activity in ms
     nacre:{p}:replay                    stream: finished transitions for the learner
     nacre:{p}:counts                    hash: the account of the policy

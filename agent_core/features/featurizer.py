@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 from agent_core.errors import FeatureError
 from agent_core.features.named import NamedEncoder, NamedFeaturesConfig
 from agent_core.features.numbers import Numbers, read_numbers
-from agent_core.features.plain import NoFeaturesConfig, VectorFeaturesConfig
+from agent_core.features.plain import BoxConfig, NoFeaturesConfig, VectorFeaturesConfig
 from agent_core.types import Floats
 
-FeaturesConfig: TypeAlias = VectorFeaturesConfig | NamedFeaturesConfig | NoFeaturesConfig
+FeaturesConfig: TypeAlias = (
+    VectorFeaturesConfig | NamedFeaturesConfig | NoFeaturesConfig | BoxConfig
+)
 
 
 class Featurizer:
@@ -27,7 +29,7 @@ class Featurizer:
     def __init__(self, config: FeaturesConfig) -> None:
         self.dim = config.dim
         self._takes_names = isinstance(config, NamedFeaturesConfig)
-        self._takes_vector = isinstance(config, VectorFeaturesConfig)
+        self._takes_vector = isinstance(config, (VectorFeaturesConfig, BoxConfig))
         self._names = NamedEncoder(config.fields if isinstance(config, NamedFeaturesConfig) else {})
 
     def encode_vector(self, values: Numbers) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from agent_core.interfaces import ActionRepresentationConfig, ModuleConfig
+from agent_core.interfaces import ActionRepresentationConfig, HistoryConfig, ModuleConfig
 
 FEATURIZER_VERSION = 1
 """Grows when the same config begins to encode the same input to other numbers."""
@@ -24,7 +24,14 @@ def fingerprint(prefix: str, *parts: ModuleConfig | int) -> str:
 
 
 def schema_fingerprint(
-    observation: ModuleConfig, actions: ModuleConfig, representation: ActionRepresentationConfig
+    observation: ModuleConfig,
+    actions: ModuleConfig,
+    representation: ActionRepresentationConfig,
+    history: HistoryConfig | None = None,
 ) -> str:
-    """ "fs:" and 12 hex digits: two agents with the same fingerprint see the same vectors."""
-    return fingerprint("fs", FEATURIZER_VERSION, observation, actions, representation)
+    """ "fs:" and 12 hex digits: two agents with the same fingerprint see the same vectors.
+
+    `history`: None where there is none, which names agents as they were named before there was any.
+    """
+    seen = () if history is None else (history,)
+    return fingerprint("fs", FEATURIZER_VERSION, observation, actions, representation, *seen)

@@ -61,6 +61,27 @@ def square_cb(value: Doubles, scale: float) -> Doubles:
     return probabilities
 
 
+def fast_cb(value: Doubles, scale: float) -> Doubles:
+    """Inverse gap weighting relative to the best loss, with learning rate `scale` > 0;
+    Foster & Krishnamurthy 2021, algorithm 1.
+
+    `value`: expected rewards, taken as the nearer end where they lie outside of [0, 1]; the loss is
+    1 - value. An action that is not the best gets b / (A * b + scale * gap), where b is the best loss:
+    the nearer to perfect the best action, the less is spent on all others, and nothing at b = 0. The
+    best gets the rest, split equally among exact ties.
+    """
+    loss = 1.0 - np.minimum(np.maximum(value, 0.0), 1.0)
+    least = loss.item(loss.argmin())
+    best = (loss == least).nonzero()[0]
+    if least == 0.0:
+        probabilities = np.zeros(len(loss))
+    else:
+        probabilities = least / (len(loss) * least + scale * (loss - least))
+        probabilities[best] = 0.0
+    probabilities[best] = (1.0 - probabilities.sum()) / len(best)
+    return probabilities
+
+
 def posterior_maxima(
     value: Doubles, spread: Doubles, draws: int, seed: int, scale: float = 1.0
 ) -> Doubles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from heapq import heappop, heappush
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ class ActionSetStore:
         self._live = 0
         self._ids: dict[bytes, int] = {}
         self._keys: list[bytes | None] = [None]
+        # A heap: the next id depends on which are free, not on the order in which they became so.
         self._free: list[int] = []
         # Per set: first row in the arena, number of rows, references.
         self._table: _Integers = np.zeros((_FIRST_SETS, 3), np.int64)
@@ -38,7 +40,14 @@ class ActionSetStore:
     @property
     def size_bytes(self) -> int:
         """Bytes of arena and table, and about 100 per set for its key."""
-        return self._arena.nbytes + self._table.nbytes + 100 * len(self._ids)
+        return self._arena.nbytes + self._table.nbytes + _KEY_BYTES * len(self._ids)
+
+    @property
+    def content_bytes(self) -> int:
+        """Bytes of the sets that somebody refers to: what a table without room to spare would take."""
+        of_one: int = self._table[0].nbytes + _KEY_BYTES
+        of_row: int = self._arena[0].nbytes
+        return self._live * of_row + len(self._ids) * of_one
 
     def __len__(self) -> int:
         """Distinct sets that somebody refers to, without the empty one."""
@@ -55,6 +64,11 @@ class ActionSetStore:
         self._table[set_id, _REFERENCES] += 1
         return set_id
 
+    def hold(self, set_id: int) -> None:
+        """One more reference to a set that is stored already."""
+        if set_id != self.empty:
+            self._table[set_id, _REFERENCES] += 1
+
     def release(self, set_id: int) -> None:
         """Takes one reference back; the last one frees the set."""
         if set_id == self.empty:
@@ -65,7 +79,7 @@ class ActionSetStore:
             assert key is not None
             del self._ids[key]
             self._keys[set_id] = None
-            self._free.append(set_id)
+            heappush(self._free, set_id)
             self._live -= int(self._table[set_id, _LENGTH])
 
     def gather(self, sets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +118,7 @@ class ActionSetStore:
 
     def _add(self, key: bytes, features: Floats) -> int:
         self._make_room(len(features))
-        set_id = self._free.pop() if self._free else self._new_id()
+        set_id = heappop(self._free) if self._free else self._new_id()
         self._table[set_id] = (self._used, len(features), 0)
         self._arena[self._used : self._used + len(features)] = features
         self._used += len(features)
@@ -140,6 +154,7 @@ class ActionSetStore:
 
 _START, _LENGTH, _REFERENCES = 0, 1, 2
 _FIRST_ROWS, _FIRST_SETS = 256, 64
+_KEY_BYTES = 100
 
 
 def _hash(features: Floats) -> bytes:

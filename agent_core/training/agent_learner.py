@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import (
-    Policy,
+    OnPolicyLearner,
     PolicyLearner,
     PolicyLearnerConfig,
     ReplayBuffer,
     ReplayConfig,
+    RolloutBuffer,
+    SafetyConfig,
+    ServedPolicy,
     TrainingState,
 )
 from agent_core.training.collate import collate
@@ -45,16 +49,25 @@ class AgentLearner:
         schedule: ScheduleConfig,
         spec: ProblemSpec,
         device: torch.device | None = None,
+        safety_config: SafetyConfig | None = None,
     ) -> None:
         self._spec = spec
         self._schedule = schedule
         self._device = torch.device("cpu") if device is None else device
         self._refresh_period = learner_config.refresh_period
-        self._replay: ReplayBuffer | None = None
-        if "replay" in learner_config.capabilities:
-            assert replay_config is not None, "the configuration check demands a replay"
-            self._replay = replay_config.build(spec, self._device)
-        self._learner = _fresh_learner(learner_config, spec, schedule.seed, self._device)
+        self._memory = None if replay_config is None else replay_config.build(spec, self._device)
+        capabilities = learner_config.capabilities
+        # The configuration check has seen to it that the memory is of the kind that the learner reads.
+        self._replay = cast(
+            "ReplayBuffer | None", self._memory if "replay" in capabilities else None
+        )
+        self._rollouts = cast(
+            "RolloutBuffer | None", self._memory if "on_policy" in capabilities else None
+        )
+        self._observes = "observes" in capabilities
+        self._learner = _fresh_learner(
+            learner_config, safety_config, spec, schedule.seed, self._device
+        )
         self._generator = torch.Generator().manual_seed(schedule.seed)
         self.experience = 0
         self.updates = 0
@@ -63,7 +76,7 @@ class AgentLearner:
         self._scheduled = 0
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> ServedPolicy:
         """The policy in training. Changes in place: serve a snapshot of it."""
         return self._learner.policy
 
@@ -79,7 +92,10 @@ class AgentLearner:
         return _means(metrics)
 
     def extra_updates(self, count: int) -> dict[str, float]:
-        """Makes `count` updates besides the schedule; none if nothing can be replayed."""
+        """Makes `count` updates besides the schedule; none if nothing can be replayed.
+
+        On-policy learners never learn twice from the same episode, so they make none either.
+        """
         if self._replay is None or not len(self._replay):
             return {}
         return _means([self._update(self._replay) for _ in range(count)])
@@ -89,7 +105,7 @@ class AgentLearner:
         own = {"generator": self._generator.get_state(), "counters": self._counters()}
         own |= under("policy", self.policy.state_dict())
         own |= under("learner", self._learner.training_state())
-        return own if self._replay is None else own | under("replay", self._replay.training_state())
+        return own if self._memory is None else own | under("replay", self._memory.training_state())
 
     def load_training_state(self, state: TrainingState) -> None:
         """Continues bit-exactly from `training_state()`, in this or another process."""
@@ -99,28 +115,45 @@ class AgentLearner:
         counters = state["counters"].tolist()
         self.experience, self.updates, self._scheduled = counters[:3]
         self.skipped_transitions, self.skipped_updates = counters[3:]
+        if self._memory is not None:
+            self._memory.load_training_state(below("replay", state))
         if self._replay is not None:
-            self._replay.load_training_state(below("replay", state))
             # Nothing is owed between two transitions. Another schedule counts from here: it asks for
             # no updates on account of what was learned under the one before.
             self._scheduled = self._schedule.updates_due(self.experience)
 
     def _take_in(self, transition: Transition) -> None:
         # One by one, even in a block: the last bits of a product depend on how many rows it has.
-        self._learner.observe(collate([transition], self._spec, self._device))
-        if self._replay is not None:
-            self._replay.append(transition)
+        if self._observes:
+            self._learner.observe(collate([transition], self._spec, self._device))
+        if self._memory is not None:
+            self._memory.append(transition)
         self.experience += 1
 
     def _due_updates(self) -> list[dict[str, float]]:
+        if self._rollouts is not None:
+            return self._rollout_updates(self._rollouts)
         if self._replay is None:
             return []
         owed = self._schedule.updates_due(self.experience) - self._scheduled
         self._scheduled += owed
         return [self._update(self._replay) for _ in range(owed)]
 
+    def _rollout_updates(self, rollouts: RolloutBuffer) -> list[dict[str, float]]:
+        rollout = rollouts.take()
+        if rollout is None:
+            return []
+        learner = cast("OnPolicyLearner", self._learner)
+        made = [update.metrics for update in learner.learn_rollout(rollout, self._generator)]
+        self.updates += len(made)
+        self.skipped_updates += sum(int(one.get("skipped_non_finite", 0)) for one in made)
+        return made
+
     def _update(self, replay: ReplayBuffer) -> dict[str, float]:
-        metrics = self._learner.update(replay.sample(self._schedule.batch_size, self._generator))
+        batch = replay.sample(self._schedule.batch_size, self._generator)
+        metrics, errors = self._learner.update(batch)
+        if errors is not None:
+            replay.feed_back(batch, errors)
         self.updates += 1
         self.skipped_updates += int(metrics.get("skipped_non_finite", 0))
         if self._refresh_period and self.updates % self._refresh_period == 0:
@@ -137,12 +170,17 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def _fresh_learner(
-    config: PolicyLearnerConfig, spec: ProblemSpec, seed: int, device: torch.device
+    config: PolicyLearnerConfig,
+    safety: SafetyConfig | None,
+    spec: ProblemSpec,
+    seed: int,
+    device: torch.device,
 ) -> PolicyLearner:
     # Only the CPU generator is forked: weights are drawn on the host, so they do not depend on `device`.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return config.build_learner(config.build_policy(spec).to(device))
+        learner = config.build_learner(config.build_policy(spec).to(device), spec)
+        return learner if safety is None else safety.constrain(learner, spec)
 
 
 def _is_finite(transition: Transition) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from agent_core.functional.keys import key_of
 from agent_core.types import (
     ActionSet,
     Floats,
@@ -35,6 +36,12 @@ def collate(
         next_actions=_ragged([t.next_actions for t in transitions], spec, device),
         bootstraps=_floats(follows, device),
         propensity=_floats([t.propensity for t in transitions], device),
+        next_action=torch.tensor(
+            [-1 if t.next_action is None else t.next_action for t in transitions], device=device
+        ),
+        weight=torch.ones(len(transitions), device=device),
+        key=torch.tensor([key_of(t.decision_id) for t in transitions], device=device),
+        row=torch.arange(len(transitions), device=device),
     )
 
 

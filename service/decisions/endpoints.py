@@ -10,24 +10,25 @@ from typing import Any, Final
 
 import msgspec
 
+from agent_core.types import Floats
 from service import bodies, metrics
 from service.clock import now_ms
-from service.decisions import logic
+from service.decisions import box, logic
 from service.decisions.ids import new_id
+from service.decisions.past import FRESH, NO_HISTORY, UNAVAILABLE, Past, kept_after, past_of
 from service.decisions.records import (
     RECORD_FORMAT,
     DecisionRecord,
-    Media,
     decode_record,
     encode_record,
 )
 from service.decisions.repository import DecisionRepository, EpisodePlace, NewDecision
-from service.decisions.schemas import ActRequest, BatchRequest
+from service.decisions.schemas import ActRequest, BatchRequest, Reason
 from service.errors import InvalidError, Problem, ServiceError
 from service.hot import SPOOLED, Answer, HotRequest, confirmed
-from service.policies.served import Served
+from service.policies.served import Served, ServedBox, ServedSets
 from service.policies.store import PolicyStore
-from service.redis_link import UNCONFIRMED, BackpressureError
+from service.redis_link import UNCONFIRMED, BackpressureError, LinkReplyError
 
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE: Final = {
@@ -55,6 +56,25 @@ class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
     is_replay: bool = False
 
 
+class _Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """An item of a batch that was read. `question`: what its episode remembers, asked and under way."""
+
+    served: Served
+    request: ActRequest
+    body: bytes
+    started: float
+    question: asyncio.Future[Any] | None
+
+
+class _Made(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """An answer. `taken`: the action as the policy sees it; None where nobody will remember it."""
+
+    response: bytes
+    reason: Reason
+    fallback: str | None
+    taken: Floats | None
+
+
 class ActEndpoint:
     """POST /v1/act and /v1/act:batch."""
 
@@ -72,7 +92,12 @@ class ActEndpoint:
         started = time.perf_counter()
         if http.media == "json":
             bodies.check_depth(http.body, self._depth)
-        pending = self._decide(http.body, http.media, http, started)
+        request = bodies.decode(_DECODE[http.media], http.body)
+        served = self._store.served(request.policy, http.principal)
+        past = NO_HISTORY
+        if served.encoding.history is not None:
+            past = await self._past(served, request, self._ask(served, request), started)
+        pending = self._decide(served, request, http.body, started, past, http)
         response, headers = await self._confirm(pending)
         pending.served.tally.answered(time.perf_counter() - started)
         return Answer(200, response, headers)
@@ -85,20 +110,39 @@ class ActEndpoint:
         if len(batch.requests) > self._batch:
             detail = f"{len(batch.requests)} requests given, at most {self._batch} allowed; see /v1/limits"
             raise InvalidError("/requests", detail, field_code="too_many")
-        items = [self._batch_item(raw, batch.defaults, http) for raw in batch.requests]
+        # All questions first, then all records: each of the two is one round trip for the whole batch.
+        asked = [self._batch_read(raw, batch.defaults, http) for raw in batch.requests]
+        items = [await self._batch_decide(item, http) for item in asked]
         answers = [await self._batch_answer(item) for item in items]
         return Answer(200, b'{"responses":[' + b",".join(answers) + b"]}")
 
-    def _batch_item(
+    def _batch_read(
         self, raw: msgspec.Raw, defaults: dict[str, Any], http: HotRequest
-    ) -> _Pending | ServiceError:
+    ) -> _Asked | ServiceError:
         codec = msgspec.json if http.media == "json" else msgspec.msgpack
         try:
             body = bytes(raw)
             if defaults:
                 own = bodies.decode(lambda b: codec.decode(b, type=dict[str, Any]), body)
                 body = codec.encode({**defaults, **own})
-            return self._decide(body, http.media, http, time.perf_counter(), is_batch=True)
+            request = bodies.decode(_DECODE[http.media], body)
+            served = self._store.served(request.policy, http.principal)
+            question = None if served.encoding.history is None else self._ask(served, request)
+            return _Asked(served, request, body, time.perf_counter(), question)
+        except ServiceError as error:
+            return error
+
+    async def _batch_decide(
+        self, item: _Asked | ServiceError, http: HotRequest
+    ) -> _Pending | ServiceError:
+        if isinstance(item, ServiceError):
+            return item
+        served, request, started = item.served, item.request, item.started
+        try:
+            past = NO_HISTORY
+            if served.encoding.history is not None:
+                past = await self._past(served, request, item.question, started)
+            return self._decide(served, request, item.body, started, past, http, is_batch=True)
         except ServiceError as error:
             return error
 
@@ -112,46 +156,78 @@ class ActEndpoint:
             return _ENCODE(_BatchProblem(error.kind.status, error.problem(instance="/v1/act")))
         return b'{"status":200,' + response[1:]
 
+    # -- what went before ---------------------------------------------------------------------
+
+    def _ask(self, served: Served, request: ActRequest) -> asyncio.Future[Any] | None:
+        """Asks Redis what the episode remembers; None where nothing can have been before."""
+        if request.episode is None or request.episode.step == 0:
+            return None
+        try:
+            return self._repository.past(served.keys, request.episode.episode_id)
+        except BackpressureError:
+            return None  # the record is about to be refused as well, and the caller told why
+
+    async def _past(
+        self,
+        served: Served,
+        request: ActRequest,
+        question: asyncio.Future[Any] | None,
+        started: float,
+    ) -> Past:
+        """What the decision may know of its episode. Half of its time is for this at most."""
+        place = request.episode
+        if place is None or place.step == 0:
+            return FRESH
+        if question is None:
+            return UNAVAILABLE
+        left_s = started + _deadline_s(served, request) / 2 - time.perf_counter()
+        await asyncio.wait((question,), timeout=max(0.0, left_s))
+        if not question.done():
+            question.cancel()
+            return UNAVAILABLE
+        try:
+            reply = question.result()
+        except LinkReplyError:
+            return UNAVAILABLE
+        return past_of(reply, place.step, served.feature_schema)
+
     # -- one decision -------------------------------------------------------------------------
 
     def _decide(
-        self, body: bytes, media: Media, http: HotRequest, started: float, is_batch: bool = False
+        self,
+        served: Served,
+        request: ActRequest,
+        body: bytes,
+        started: float,
+        past: Past,
+        http: HotRequest,
+        is_batch: bool = False,
     ) -> _Pending:
-        request = bodies.decode(_DECODE[media], body)
-        served = self._store.served(request.policy, http.principal)
         given = request.decision_id or (None if is_batch else http.idempotency_key)
         decision_id = given or new_id()
         digest = hashlib.blake2b(body, digest_size=16).digest() if given else b""
-        deadline_s = (request.deadline_ms or served.config.deadline_ms) / 1000
         if self._unconfirmed and given:
             known = self._unconfirmed.get((served.config.policy, decision_id))
             if known is not None:
                 return self._known(served, decision_id, digest, known)
-        state = served.encoding.observation(request.observation)
-        available = logic.available_actions(served, request)
-        if time.perf_counter() - started > deadline_s:
-            choice = logic.too_late(served, request, decision_id, state, available)
-        else:
-            choice = logic.choose(served, request, decision_id, state, available)
+        deadline = started + _deadline_s(served, request)
         made_ms = now_ms()
         due_ms = made_ms + int(served.config.reward.wait_s * 1000)
-        response = _ENCODE(logic.answer(served, request, decision_id, available, choice, due_ms))
+        make = _from_set if isinstance(served, ServedSets) else _from_box
+        made = make(served, request, decision_id, past, deadline, due_ms)
         record = DecisionRecord(
             RECORD_FORMAT,
             decision_id,
             "decision",
             made_ms,
             due_ms,
-            media,
+            http.media,
             served.encoding.catalog_revision,
             body,
-            response,
+            made.response,
+            past.carry,
         )
-        place = (
-            EpisodePlace(request.episode.episode_id, request.episode.step)
-            if request.episode
-            else None
-        )
+        episode = request.episode
         new = NewDecision(
             decision_id,
             digest,
@@ -160,13 +236,14 @@ class ActEndpoint:
             due_ms,
             not request.defer_activation,
             made_ms,
-            place,
+            EpisodePlace(episode.episode_id, episode.step) if episode else None,
+            _kept(served, request, past, made.taken) if episode else b"",
         )
         confirmed = self._record(served, new)
-        served.tally.reasons[choice.reason] += 1
-        if choice.fallback:
-            served.tally.fallbacks[choice.fallback] += 1
-        return _Pending(served, new, response, confirmed, started + deadline_s)
+        served.tally.reasons[made.reason] += 1
+        if made.fallback:
+            served.tally.fallbacks[made.fallback] += 1
+        return _Pending(served, new, made.response, confirmed, deadline)
 
     def _record(self, served: Served, new: NewDecision) -> asyncio.Future[Any] | None:
         try:
@@ -233,6 +310,50 @@ class ActEndpoint:
         self._unconfirmed[key] = (pending.new.digest, pending.response)
         if len(self._unconfirmed) > _REMEMBERED:
             self._unconfirmed.popitem(last=False)
+
+
+def _deadline_s(served: Served, request: ActRequest) -> float:
+    return (request.deadline_ms or served.config.deadline_ms) / 1000
+
+
+def _from_set(
+    served: Served, request: ActRequest, decision_id: str, past: Past, deadline: float, due_ms: int
+) -> _Made:
+    assert isinstance(served, ServedSets)
+    encoding, taken = served.encoding, None
+    if encoding.history is None:
+        state = encoding.observation(request.observation)
+    else:
+        state = encoding.state(request.observation, past.carry)
+    available = logic.available_actions(served, request)
+    choose = logic.too_late if time.perf_counter() > deadline else logic.choose
+    choice = choose(served, request, decision_id, state, available)
+    response = logic.answer(served, request, decision_id, available, choice, due_ms, past.note)
+    if encoding.history is not None:
+        taken = available.actions.features[choice.index]
+    return _Made(_ENCODE(response), choice.reason, choice.fallback, taken)
+
+
+def _from_box(
+    served: Served, request: ActRequest, decision_id: str, past: Past, deadline: float, due_ms: int
+) -> _Made:
+    assert isinstance(served, ServedBox)
+    state = served.encoding.state(request.observation, past.carry)
+    if time.perf_counter() > deadline:
+        choice = box.too_late(served, request, decision_id)
+    else:
+        choice = box.choose(served, request, decision_id, state)
+    response = box.answer(served, request, decision_id, choice, due_ms, past.note)
+    return _Made(_ENCODE(response), choice.reason, choice.fallback, choice.action)
+
+
+def _kept(served: Served, request: ActRequest, past: Past, taken: Floats | None) -> bytes:
+    """What the episode is to remember after this decision; empty without a history or an episode."""
+    encoding, place = served.encoding, request.episode
+    if encoding.history is None or place is None or taken is None:
+        return b""
+    carry = encoding.carry_after(past.carry, request.observation, taken)
+    return kept_after(past, place.step, served.feature_schema, carry)
 
 
 class _BatchProblem(msgspec.Struct, frozen=True):

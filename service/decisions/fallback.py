@@ -6,6 +6,8 @@ The propensity is exact: 1 for a fixed action, 1 / n for a uniform draw from n.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from agent_core.functional.choice import sample, uniform_from
@@ -13,11 +15,11 @@ from agent_core.types import Doubles, Floats, Mask
 from service.decisions.choice import Available, Choice
 from service.decisions.schemas import ActRequest, Reason
 from service.errors import InvalidError
-from service.policies.served import Served
+from service.policies.served import ServedSets
 
 
 def fall_back(
-    served: Served,
+    served: ServedSets,
     request: ActRequest,
     state: Floats,
     available: Available,
@@ -35,12 +37,12 @@ def fall_back(
         raise nothing_left(available, excluded)
     if served.config.fallback == "uniform":
         return _uniform(eligible, seed, why)
-    wanted = request.baseline_action if served.config.fallback == "baseline" else None
+    wanted = _baseline_of(request) if served.config.fallback == "baseline" else None
     return _fixed(available, eligible, wanted, "fallback", why)
 
 
 def baseline(
-    served: Served,
+    served: ServedSets,
     request: ActRequest,
     state: Floats,
     available: Available,
@@ -55,11 +57,15 @@ def baseline(
     eligible = served.agent.allowed(state, available.actions, excluded)
     if not eligible.any():
         raise nothing_left(available, excluded)
-    return _fixed(available, eligible, request.baseline_action, "baseline", None, value)
+    return _fixed(available, eligible, _baseline_of(request), "baseline", None, value)
 
 
 def empty_set(
-    served: Served, request: ActRequest, state: Floats, available: Available, excluded: Mask | None
+    served: ServedSets,
+    request: ActRequest,
+    state: Floats,
+    available: Available,
+    excluded: Mask | None,
 ) -> Choice:
     """The answer when exclusion and safety left nothing: refused, or the baseline if the policy says so
     and safety does not deny it.
@@ -67,12 +73,17 @@ def empty_set(
     Raises:
         InvalidError: ActionSetEmpty.
     """
-    ids, wanted = available.actions.ids, request.baseline_action
+    ids, wanted = available.actions.ids, _baseline_of(request)
     if served.config.empty_action_set == "baseline" and wanted in ids:
         safe = served.agent.allowed(state, available.actions, None)
         if safe[ids.index(wanted)]:
             return _fixed(available, safe, wanted, "fallback", "empty_action_set")
     raise nothing_left(available, excluded)
+
+
+def _baseline_of(request: ActRequest) -> str | None:
+    # That it names one of the actions, and so is no vector, was checked when the request was read.
+    return cast("str | None", request.baseline_action)
 
 
 def _uniform(eligible: Mask, seed: int, why: str) -> Choice:

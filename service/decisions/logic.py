@@ -1,4 +1,4 @@
-"""How one decision is made: request in, answer out. No clock, no Redis, no HTTP.
+"""How one choice from a set is made: request in, answer out. No clock, no Redis, no HTTP.
 
     request -> Encoding -> Agent.act -> answer
                               └─ cannot answer -> the policy's fallback, with its reason
@@ -24,20 +24,35 @@ from service.decisions.schemas import (
     ActResponse,
     Assignment,
     ChosenAction,
+    HistoryNote,
     Ranked,
     ReasonsDetail,
 )
 from service.errors import InvalidError
-from service.policies.served import Served
+from service.policies.served import ServedSets
 
 LIVE_ARM = "live"
 
 
-def available_actions(served: Served, request: ActRequest) -> Available:
-    """The request's actions; the scorer's half comes from the catalog where ids refer to it."""
+def available_actions(served: ServedSets, request: ActRequest) -> Available:
+    """The request's actions; the scorer's half comes from the catalog where ids refer to it.
+
+    Raises:
+        InvalidError: they are missing or wrong.
+    """
+    if request.actions is None or request.action_space is not None:
+        raise _not_a_set(request)
     actions, rows = served.encoding.actions(request.actions)
     prepared = served.agent.prepare(actions) if rows is None else served.prepared.take(rows, 0)
     return Available(actions, prepared)
+
+
+def _not_a_set(request: ActRequest) -> InvalidError:
+    if request.action_space is not None:
+        detail = "this policy chooses from a set; leave it out, and send `actions`"
+        return InvalidError("/action_space", detail, field_code="wrong_kind")
+    detail = "this policy chooses from a set; send the available actions"
+    return InvalidError("/actions", detail, field_code="required")
 
 
 def excluded_mask(ids: tuple[str, ...], excluded: Sequence[str]) -> Mask | None:
@@ -60,7 +75,7 @@ def excluded_mask(ids: tuple[str, ...], excluded: Sequence[str]) -> Mask | None:
 
 
 def choose(
-    served: Served, request: ActRequest, decision_id: str, state: Floats, available: Available
+    served: ServedSets, request: ActRequest, decision_id: str, state: Floats, available: Available
 ) -> Choice:
     """The action for one request, by the agent or, where none can answer, by the fallback.
 
@@ -71,6 +86,7 @@ def choose(
     if request.mode == "logging_only":
         return fallback.baseline(served, request, state, available, excluded)
     seed = seed_of(decision_id, served.config.policy)
+    episode = request.episode
     try:
         decision = served.agent.act(
             state,
@@ -79,6 +95,9 @@ def choose(
             seed=seed,
             excluded=excluded,
             explore=request.explore,
+            episode=seed_of(episode.episode_id, served.config.policy)
+            if episode is not None and served.is_consistent
+            else None,
         )
     except NonFiniteScoresError:
         why = "scores_not_finite"
@@ -91,7 +110,7 @@ def choose(
 
 
 def too_late(
-    served: Served, request: ActRequest, decision_id: str, state: Floats, available: Available
+    served: ServedSets, request: ActRequest, decision_id: str, state: Floats, available: Available
 ) -> Choice:
     """The fallback for a request whose deadline passed before it could be scored."""
     excluded = _checked(request, available)
@@ -123,14 +142,15 @@ def _by_agent(decision: Decision) -> Choice:
 
 
 def answer(
-    served: Served,
+    served: ServedSets,
     request: ActRequest,
     decision_id: str,
     available: Available,
     choice: Choice,
     deadline_ms: int,
+    note: HistoryNote | None,
 ) -> ActResponse:
-    """The response that is sent and recorded."""
+    """The response that is sent and recorded. `note`: what is special about the history it was made with."""
     ids = available.actions.ids
     return ActResponse(
         decision_id=decision_id,
@@ -142,7 +162,7 @@ def answer(
         propensity=choice.propensity,
         ranking=_ranking(ids, choice),
         reason=choice.reason,
-        reasons_detail=ReasonsDetail(choice.explored, choice.fallback),
+        reasons_detail=ReasonsDetail(choice.explored, choice.fallback, note),
         assignment=Assignment(LIVE_ARM, 1.0, choice.propensity),
         mode=request.mode,
         activated=not request.defer_activation,

@@ -13,12 +13,12 @@ from service.decisions.records import decode_record
 from service.decisions.repository import StoredDecision
 from service.decisions.schemas import DecisionLife
 from service.dependencies import Body, ServiceDep, require
-from service.errors import ServiceError
+from service.errors import InvalidError, ServiceError
 from service.feedback.ledger import read_ledger
 from service.feedback.schemas import EpisodeEnd, SealRequest
 from service.hot import SPOOLED, UNKNOWN_OWNER, confirmed
 from service.learning.logic import learned_by
-from service.policies.served import Served
+from service.policies.served import Served, ServedBox
 from service.redis_link import UNCONFIRMED
 from service.responses import json_response
 from service.security import Principal
@@ -124,6 +124,9 @@ def _encode_end(served: Served, asked: SealRequest) -> bytes:
         return b""
     served.encoding.observation(asked.next_observation, "/next_observation")
     if asked.next_available_actions is not None:
+        if isinstance(served, ServedBox):
+            detail = "this policy makes continuous actions and takes no sets; leave it out"
+            raise InvalidError("/next_available_actions", detail, field_code="wrong_kind")
         served.encoding.actions(asked.next_available_actions, "/next_available_actions")
     return msgspec.msgpack.encode(EpisodeEnd(asked.next_observation, asked.next_available_actions))
 

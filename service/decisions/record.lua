@@ -1,6 +1,7 @@
 -- Records one decision, exactly once.
 -- KEYS 1 log  2 due  3 counts  4 early  5 episodes  6 decision  7 ledger  8 episode
 -- ARGV 1 id  2 digest  3 record  4 kind  5 due_ms  6 activated  7 episode id or ''  8 step  9 now_ms
+--      10 what the episode remembers after this step; absent for policies without a history
 -- Returns 'new', {'same', digest, record}, {'sealed'} or {'step_taken', other id}.
 local old = redis.call('HMGET', KEYS[6], 'g', 'b')
 if old[1] then return {'same', old[1], old[2]} end
@@ -12,6 +13,9 @@ if ARGV[7] ~= '' then
   local last = math.max(tonumber(ep[3] or 0), tonumber(ARGV[8]))
   redis.call('HSET', KEYS[8], ARGV[8], ARGV[1], 'last', string.format('%d', last))
   redis.call('ZADD', KEYS[5], ARGV[9], ARGV[7])
+  if ARGV[10] and tonumber(ARGV[8]) > tonumber(redis.call('HGET', KEYS[8], 'carried') or -1) then
+    redis.call('HSET', KEYS[8], 'carried', ARGV[8], 'carry', ARGV[10])
+  end
   local before = redis.call('HGET', KEYS[8], string.format('%d', tonumber(ARGV[8]) - 1))
   if before then redis.call('ZADD', KEYS[2], 'XX', 'LT', ARGV[9], before) end
 end

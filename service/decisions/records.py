@@ -10,14 +10,16 @@ from typing import Final, Literal
 
 import msgspec
 
-from service.decisions.schemas import ActRequest, ActResponse
+from service.decisions.schemas import ActRequest, ActResponse, BoxActResponse
 
 Media = Literal["json", "msgpack"]
-RECORD_FORMAT: Final = 1
+RECORD_FORMAT: Final = 2
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One decision. Times are Unix milliseconds; `catalog` is the revision that ids refer to."""
+    """One decision. Times are Unix milliseconds; `catalog` is the revision that ids refer to. `carry`: the
+    history that the decision was made with, as bytes; empty before anything was seen.
+    """
 
     format: int
     decision_id: str
@@ -28,6 +30,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     catalog: int
     request: bytes
     response: bytes
+    carry: bytes = b""
 
 
 encode_record = msgspec.msgpack.Encoder().encode
@@ -38,6 +41,7 @@ _REQUEST = {
     "msgpack": msgspec.msgpack.Decoder(ActRequest).decode,
 }
 decode_response = msgspec.json.Decoder(ActResponse).decode
+decode_box_response = msgspec.json.Decoder(BoxActResponse).decode
 
 
 def act_request(record: DecisionRecord) -> ActRequest:

@@ -16,12 +16,18 @@ from redis.exceptions import RedisError
 
 from agent_core.errors import AgentCoreError
 from service.archive.parts import find_decision
-from service.decisions import logic
-from service.decisions.records import DecisionRecord, act_request, decode_record, decode_response
+from service.decisions import box, logic
+from service.decisions.records import (
+    DecisionRecord,
+    act_request,
+    decode_box_response,
+    decode_record,
+    decode_response,
+)
 from service.decisions.repository import read_record
-from service.decisions.schemas import ActResponse
 from service.policies.artefacts import ArtefactStore
 from service.policies.repository import PolicyRepository
+from service.policies.served import Served, ServedBox, ServedSets
 from service.policies.store import assemble, read_config
 from service.repository import PolicyKeys
 from service.settings import Settings
@@ -71,24 +77,61 @@ async def replay(
     keys, record = await _find(client, repository, settings, decision_id, policy)
     if record.kind != "decision":
         raise ReplayError("it is a shadow decision: somebody else took it")
-    logged = decode_response(record.response)
-    config_body = await repository.config_of(keys, logged.config_hash)
+    origin = _origin(record.response)
+    config_body = await repository.config_of(keys, origin.config_hash)
     document = await repository.catalog(keys, record.catalog)
     if config_body is None or document is None:
         raise ReplayError("its configuration or catalog revision is no longer kept")
-    version = int(logged.model_version.rpartition("@")[2])
+    version = int(origin.model_version.rpartition("@")[2])
     snapshot = ArtefactStore(settings.artefacts).load(keys.policy, version)
     served = assemble(read_config(config_body), snapshot, version, document, keys)
-    request = act_request(record)
+    found = _differences_of_set if isinstance(served, ServedSets) else _differences_of_box
+    return Replayed(decision_id, origin.model_version, found(served, record))
+
+
+class _Origin(msgspec.Struct, frozen=True):
+    """The part of an answer that says what made it."""
+
+    model_version: str
+    config_hash: str
+
+
+_origin = msgspec.json.Decoder(_Origin).decode
+
+
+def _differences_of_set(served: Served, record: DecisionRecord) -> list[str]:
+    assert isinstance(served, ServedSets)
+    logged, request, name = (
+        decode_response(record.response),
+        act_request(record),
+        record.decision_id,
+    )
+    detail = logged.reasons_detail
+    state = served.encoding.state(request.observation, record.carry)
     available = logic.available_actions(served, request)
-    state = served.encoding.observation(request.observation)
-    if logged.reasons_detail.fallback == "deadline":
-        choice = logic.too_late(served, request, decision_id, state, available)
+    choose = logic.too_late if detail.fallback == "deadline" else logic.choose
+    choice = choose(served, request, name, state, available)
+    again = logic.answer(
+        served, request, name, available, choice, record.deadline_ms, detail.history
+    )
+    return differences(logged, decode_response(msgspec.json.encode(again)))
+
+
+def _differences_of_box(served: Served, record: DecisionRecord) -> list[str]:
+    assert isinstance(served, ServedBox)
+    logged, request, name = (
+        decode_box_response(record.response),
+        act_request(record),
+        record.decision_id,
+    )
+    detail = logged.reasons_detail
+    if detail.fallback == "deadline":
+        choice = box.too_late(served, request, name)
     else:
-        choice = logic.choose(served, request, decision_id, state, available)
-    again = logic.answer(served, request, decision_id, available, choice, record.deadline_ms)
-    sent = decode_response(msgspec.json.encode(again))
-    return Replayed(decision_id, logged.model_version, differences(logged, sent))
+        state = served.encoding.state(request.observation, record.carry)
+        choice = box.choose(served, request, name, state)
+    again = box.answer(served, request, name, choice, record.deadline_ms, detail.history)
+    return differences(logged, decode_box_response(msgspec.json.encode(again)))
 
 
 async def _find(
@@ -109,10 +152,10 @@ async def _find(
     raise ReplayError("no policy knows it, in Redis or in the archive")
 
 
-def differences(logged: ActResponse, again: ActResponse) -> list[str]:
-    """Fields that are not exactly equal, floats included."""
+def differences(logged: msgspec.Struct, again: msgspec.Struct) -> list[str]:
+    """Fields of two answers of one kind that are not exactly equal, floats included."""
     return [
         f"{name}: logged {getattr(logged, name)!r}, computed {getattr(again, name)!r}"
-        for name in ActResponse.__struct_fields__
+        for name in logged.__struct_fields__
         if getattr(logged, name) != getattr(again, name)
     ]

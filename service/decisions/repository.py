@@ -25,7 +25,9 @@ class EpisodePlace(Struct, frozen=True, gc=False):
 
 
 class NewDecision(Struct, frozen=True, gc=False):
-    """What `record` stores. `digest` names the request body; empty for ids that the server made."""
+    """What `record` stores. `digest` names the request body; empty for ids that the server made. `kept`: what
+    the episode is to remember after this decision; empty for policies without a history.
+    """
 
     decision_id: str
     digest: bytes
@@ -35,6 +37,7 @@ class NewDecision(Struct, frozen=True, gc=False):
     activated: bool
     made_ms: int
     episode: EpisodePlace | None = None
+    kept: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,14 @@ class DecisionRepository:
             start = self._starts[keys.policy] = bulks(
                 "EVALSHA", RECORD.sha, 8, keys.log, keys.due, keys.counts, keys.early, keys.episodes
             )
+        if new.kept:
+            command = b"*21\r\n" + start + _varying(keys, new) + bulks(new.kept)
+            return self._link.append_packed(command)
         return self._link.append_packed(b"*20\r\n" + start + _varying(keys, new))
+
+    def past(self, keys: PolicyKeys, episode_id: str) -> asyncio.Future[Any]:
+        """Asks what an episode remembers; `past_of` reads the reply."""
+        return self._link.append("HMGET", keys.episode_prefix + episode_id, "carried", "carry")
 
     async def wait_for_replica(self, timeout_ms: int) -> bool:
         """Whether a replica has everything written before.

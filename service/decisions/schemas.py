@@ -18,6 +18,10 @@ Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Vector = list[float] | bytes
 Mode = Literal["online", "apprentice", "shadow", "logging_only"]
 Reason = Literal["policy", "explore", "baseline", "fallback", "safety_override"]
+HistoryNote = Literal["fresh", "partial", "unavailable"]
+"""What a decision knew of its episode, where that was not all that went before. `fresh`: nothing, because it
+is the first step, there is no episode, or a later step was decided already. `partial`: not every step.
+`unavailable`: nothing, because Redis did not answer in time."""
 Features = dict[str, Any]
 
 
@@ -60,16 +64,29 @@ class EpisodeStep(Strict, frozen=True):
     previous_decision_id: Id | None = None
 
 
+class ActionSpace(Strict, frozen=True):
+    """The limits of continuous actions, as the caller knows them; they must be the policy's."""
+
+    type: Literal["box"]
+    low: list[float]
+    high: list[float]
+
+
 class ActRequest(Strict, frozen=True):
-    """Asks for one action. `decision_id` is the idempotency key; made by the server if absent."""
+    """Asks for one action. `decision_id` is the idempotency key; made by the server if absent.
+
+    A policy that chooses from sets needs `actions`. One that makes continuous actions takes none, and may be
+    told its `action_space`; its `baseline_action` is a vector.
+    """
 
     observation: Observation
-    actions: Actions
+    actions: Actions | None = None
+    action_space: ActionSpace | None = None
     policy: Id | None = None
     decision_id: Id | None = None
     subject: Id | None = None
     excluded_actions: list[Id] = []
-    baseline_action: Id | None = None
+    baseline_action: Id | list[float] | None = None
     episode: EpisodeStep | None = None
     defer_activation: bool = False
     mode: Mode = "online"
@@ -98,14 +115,15 @@ class ReasonsDetail(Struct, frozen=True, gc=False, omit_defaults=True):
 
     explored: bool
     fallback: str | None = None
+    history: HistoryNote | None = None
 
 
 class Assignment(Struct, frozen=True, gc=False):
-    """Which arm of a rollout decided."""
+    """Which arm of a rollout decided. `arm_propensity` is null where the answer's propensity is."""
 
     arm: str
     arm_probability: float
-    arm_propensity: float
+    arm_propensity: float | None
 
 
 class ActResponse(Struct, frozen=True, kw_only=True, gc=False):
@@ -119,6 +137,30 @@ class ActResponse(Struct, frozen=True, kw_only=True, gc=False):
     action: ChosenAction
     propensity: float
     ranking: list[Ranked]
+    reason: Reason
+    reasons_detail: ReasonsDetail
+    assignment: Assignment
+    mode: Mode
+    activated: bool
+    reward_deadline: str
+
+
+class ContinuousAction(Struct, frozen=True, gc=False):
+    """The answer of a policy that makes continuous actions, within its box."""
+
+    value: list[float]
+
+
+class BoxActResponse(Struct, frozen=True, kw_only=True, gc=False):
+    """`propensity` is the density of `action` per unit of volume; null where it was not drawn."""
+
+    decision_id: str
+    policy: str
+    model_version: str
+    config_hash: str
+    feature_schema: str
+    action: ContinuousAction
+    propensity: float | None
     reason: Reason
     reasons_detail: ReasonsDetail
     assignment: Assignment

@@ -9,10 +9,16 @@ from typing import Any, Final
 
 import msgspec
 
-from agent_core.types import Transition
+from agent_core.types import Floats, Transition
 from service import bodies, metrics
 from service.clock import now_ms
-from service.decisions.records import act_request, decode_record, decode_response
+from service.decisions.records import (
+    DecisionRecord,
+    act_request,
+    decode_box_response,
+    decode_record,
+    decode_response,
+)
 from service.decisions.repository import DecisionRepository
 from service.errors import FieldError, InvalidError, ServiceError
 from service.feedback import logic
@@ -25,7 +31,8 @@ from service.feedback.schemas import (
     RewardResult,
 )
 from service.hot import SPOOLED, UNKNOWN_OWNER, Answer, HotRequest, confirmed
-from service.policies.served import Served
+from service.policies.encoding import Encoding
+from service.policies.served import Served, ServedBox
 from service.policies.store import PolicyStore
 from service.redis_link import UNCONFIRMED, BackpressureError
 from service.replay.codec import encode_transition
@@ -195,10 +202,11 @@ class ObserveEndpoint:
         if stored is None:
             raise ServiceError("NotFound", "there is no such decision")
         record = decode_record(stored.record)
-        request, response = act_request(record), decode_response(record.response)
+        request = act_request(record)
+        action, propensity = _answered(served, record)
         said: dict[str, tuple[Any, Any]] = {
-            "action": (transition.action and transition.action.id, response.action.id),
-            "propensity": (transition.propensity, response.propensity),
+            "action": (transition.action and transition.action.id, action),
+            "propensity": (transition.propensity, propensity),
             "observation": (transition.observation, request.observation),
             "available_actions": (transition.available_actions, request.actions),
             "episode_id": (transition.episode_id, request.episode and request.episode.episode_id),
@@ -239,8 +247,20 @@ class ObserveEndpoint:
         )
 
 
+def _answered(served: Served, record: DecisionRecord) -> tuple[str | list[float], float | None]:
+    """The action of a decision, by its id or as a vector, and its propensity."""
+    if isinstance(served, ServedBox):
+        by_box = decode_box_response(record.response)
+        return by_box.action.value, by_box.propensity
+    by_set = decode_response(record.response)
+    return by_set.action.id, by_set.propensity
+
+
 def _encode_foreign(served: Served, transition: LoggedTransition) -> Transition:
     at = "/transition"
+    if isinstance(served, ServedBox):
+        detail = "this policy makes continuous actions; it learns from its own decisions only"
+        raise InvalidError(f"{at}/policy", detail, field_code="wrong_kind")
     assert transition.observation
     assert transition.available_actions
     assert transition.action
@@ -250,22 +270,35 @@ def _encode_foreign(served: Served, transition: LoggedTransition) -> Transition:
     if transition.action.id not in actions.ids:
         detail = "the action is not among `available_actions`"
         raise InvalidError(f"{at}/action/id", detail, "ActionNotShown", "not_shown")
-    follows = transition.next_observation
+    chosen = actions.ids.index(transition.action.id)
     after = transition.next_available_actions
     return Transition(
         decision_id=logic.step_identity(transition),
-        state=encoding.observation(transition.observation, f"{at}/observation"),
+        state=encoding.state(transition.observation, pointer=f"{at}/observation"),
         actions=actions,
-        action=actions.ids.index(transition.action.id),
+        action=chosen,
         reward=transition.reward,
         cost=transition.cost,
-        next_state=encoding.observation(follows, f"{at}/next_observation") if follows else None,
+        next_state=_state_after(encoding, transition, actions.features[chosen]),
         next_actions=encoding.actions(after, f"{at}/next_available_actions")[0] if after else None,
-        terminated=transition.terminated or follows is None,
+        terminated=transition.terminated or transition.next_observation is None,
         truncated=transition.truncated,
         propensity=transition.propensity,
         model_version=0,
+        # Two systems may count their episodes alike, and ours may too.
+        episode_id=f"{transition.behavior_policy}/{transition.episode_id}",
+        step=transition.step or 0,
     )
+
+
+def _state_after(encoding: Encoding, transition: LoggedTransition, action: Floats) -> Floats | None:
+    """What a policy sees next. Of a logged step nothing before it is known, so a history begins with it."""
+    follows = transition.next_observation
+    if follows is None:
+        return None
+    assert transition.observation
+    carry = encoding.carry_after(b"", transition.observation, action)
+    return encoding.state(follows, carry, "/transition/next_observation")
 
 
 def _answer(results: list[RewardResult]) -> Answer:

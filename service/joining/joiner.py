@@ -37,6 +37,7 @@ from service.joining.logic import (
     Taken,
     Terminated,
     after_the_end,
+    carry_after,
     follow,
     next_step,
     read_taken,
@@ -170,10 +171,11 @@ class Joiner:
     async def _end(self, policy: Watched, one: _Open, end: EpisodeEnd) -> Successor | None:
         """The end was sent when the newest catalog was in force, maybe not that of the last step."""
         frame = await self._frames.at(policy.keys, policy.config.config_hash, policy.catalog)
-        if frame is None or frame.feature_schema != one.taken.feature_schema:
+        own = await self._frames.of(policy.keys, one.taken)
+        if frame is None or own is None or frame.feature_schema != one.taken.feature_schema:
             return None
         try:
-            return after_the_end(end, frame)
+            return after_the_end(end, frame, carry_after(one.taken, own))
         except _UNREADABLE as error:
             log.warning("end_unreadable", decision=one.life.decision_id, error=str(error))
             return None

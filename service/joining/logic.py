@@ -27,11 +27,12 @@ from agent_core.interfaces import SafetyModule
 from agent_core.types import ActionSet, Floats, Transition
 from service.decisions.records import DecisionRecord, act_request
 from service.decisions.repository import EpisodePlace
-from service.decisions.schemas import Actions, ChosenAction, Observation
+from service.decisions.schemas import Actions, Observation
 from service.feedback.ledger import Ledger, aggregate, total_cost
 from service.feedback.schemas import EpisodeEnd
 from service.policies.config import PolicyConfig
-from service.policies.encoding import Encoding
+from service.policies.encoding import Encoding, set_of_one
+from service.replay.codec import CERTAIN_DENSITY
 from service.shadow.schemas import Shadow, ShadowRequest
 
 Outcome = Literal[
@@ -62,13 +63,14 @@ class JoinedEvent(msgspec.Struct, frozen=True, array_like=True):
 class Taken:
     """One action that was taken, whoever chose it.
 
-    `propensity`: 0 when another system did not say it. `model_version`: 0 when it was not ours.
-    `may_teach`: whether its mode allows learning.
+    `actions`: None for a continuous action, which is `value`. `propensity`: 0 when another system did not
+    say it; a density for a continuous action. `model_version`: 0 when it was not ours. `may_teach`: whether
+    its mode allows learning. `carry`: the history that it was chosen with, empty at the beginning.
     """
 
     kind: Literal["decision", "shadow"]
     observation: Observation
-    actions: Actions
+    actions: Actions | None
     excluded: Sequence[str]
     action_id: str
     propensity: float
@@ -78,16 +80,25 @@ class Taken:
     catalog: int
     place: EpisodePlace | None
     may_teach: bool
+    value: tuple[float, ...] = ()
+    carry: bytes = b""
+
+
+class _Action(msgspec.Struct, frozen=True, gc=False):
+    """The action of either kind of answer."""
+
+    id: str = ""
+    value: tuple[float, ...] = ()
 
 
 class _Answer(msgspec.Struct, frozen=True, gc=False):
-    """The part of an ActResponse that joining needs; skipping the ranking halves the time."""
+    """The part of an answer that joining needs; skipping the ranking halves the time."""
 
     model_version: str
     config_hash: str
     feature_schema: str
-    action: ChosenAction
-    propensity: float
+    action: _Action
+    propensity: float | None
 
 
 class _ShadowAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -126,13 +137,15 @@ def _read_decision(record: DecisionRecord) -> Taken:
         actions=request.actions,
         excluded=request.excluded_actions,
         action_id=answer.action.id,
-        propensity=answer.propensity,
+        propensity=CERTAIN_DENSITY if answer.propensity is None else answer.propensity,
         model_version=int(answer.model_version.rpartition("@")[2]),
         config_hash=answer.config_hash,
         feature_schema=answer.feature_schema,
         catalog=record.catalog,
         place=EpisodePlace(step.episode_id, step.step) if step else None,
         may_teach=request.mode != "logging_only",
+        value=answer.action.value,
+        carry=record.carry,
     )
 
 
@@ -281,15 +294,17 @@ class Frame:
 
     feature_schema: str
     encoding: Encoding
-    safety: SafetyModule
+    safety: SafetyModule | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Successor:
-    """What follows a step, encoded; both None after a terminated one."""
+    """What follows a step, encoded; state and actions None after a terminated one. `action`: the position
+    in `actions` of what was done next; None if that is unknown, or was not eligible."""
 
     state: Floats | None = None
     actions: ActionSet | None = None
+    action: int | None = None
     is_truncated: bool = False
 
 
@@ -301,29 +316,66 @@ def next_step(taken: Taken, frame: Frame) -> Successor:
 
     Raises:
         ServiceError: it does not fit the policy's features.
+        ValueError: its carry does not fit the policy's history.
     """
-    state = frame.encoding.observation(taken.observation)
-    actions, _ = frame.encoding.actions(taken.actions)
-    return Successor(state, _eligible(state, actions, taken.excluded, frame.safety))
+    state = frame.encoding.state(taken.observation, taken.carry)
+    actions = _actions_of(taken, frame)
+    if taken.actions is None:
+        return Successor(state, actions, 0)
+    eligible = _eligible(state, actions, taken.excluded, frame.safety)
+    position = eligible.ids.index(taken.action_id) if taken.action_id in eligible.ids else None
+    return Successor(state, eligible, position)
 
 
-def after_the_end(end: EpisodeEnd, frame: Frame) -> Successor | None:
+def after_the_end(end: EpisodeEnd, frame: Frame, carry: bytes = b"") -> Successor | None:
     """What was seen when the episode was cut off; None if that is too little to learn from.
+
+    `carry`: `carry_after` the last step.
 
     Raises:
         ServiceError: it does not fit the policy's features.
+        ValueError: the carry does not fit the policy's history.
     """
-    if end.next_observation is None or end.next_available_actions is None:
+    if end.next_observation is None:
         return None
-    state = frame.encoding.observation(end.next_observation)
+    if frame.encoding.box is not None:
+        return Successor(frame.encoding.state(end.next_observation, carry), is_truncated=True)
+    if end.next_available_actions is None:
+        return None
+    state = frame.encoding.state(end.next_observation, carry)
     actions, _ = frame.encoding.actions(end.next_available_actions)
     return Successor(state, _eligible(state, actions, (), frame.safety), is_truncated=True)
 
 
+def carry_after(taken: Taken, frame: Frame) -> bytes:
+    """The history that the step after `taken` sees; empty where the policy has none.
+
+    Raises:
+        ServiceError, ValueError: as `transition_of`.
+    """
+    if frame.encoding.history is None:
+        return b""
+    actions = _actions_of(taken, frame)
+    chosen = actions.features[_position(taken, actions)]
+    return frame.encoding.carry_after(taken.carry, taken.observation, chosen)
+
+
+def _actions_of(taken: Taken, frame: Frame) -> ActionSet:
+    """The whole set that was available; of a continuous action, the set of that one."""
+    if taken.actions is None:
+        return set_of_one(frame.encoding.continuous(taken.value, "/action/value"))
+    actions, _ = frame.encoding.actions(taken.actions)
+    return actions
+
+
+def _position(taken: Taken, actions: ActionSet) -> int:
+    return 0 if taken.actions is None else actions.ids.index(taken.action_id)
+
+
 def _eligible(
-    state: Floats, actions: ActionSet, excluded: Sequence[str], safety: SafetyModule
+    state: Floats, actions: ActionSet, excluded: Sequence[str], safety: SafetyModule | None
 ) -> ActionSet:
-    allowed = safety.allowed(state, actions)
+    allowed = np.ones(len(actions), bool) if safety is None else safety.allowed(state, actions)
     if excluded:
         banned = set(excluded)
         allowed = allowed & np.fromiter((i not in banned for i in actions.ids), bool, len(actions))
@@ -340,14 +392,14 @@ def transition_of(
 
     Raises:
         ServiceError: the observation or an action does not fit, or an id is not in the catalog.
-        ValueError: the action that was taken is not among the actions.
+        ValueError: the action that was taken is not among the actions, or the carry does not fit.
     """
-    actions, _ = frame.encoding.actions(taken.actions)
+    actions = _actions_of(taken, frame)
     return Transition(
         decision_id=decision_id,
-        state=frame.encoding.observation(taken.observation),
+        state=frame.encoding.state(taken.observation, taken.carry),
         actions=actions,
-        action=actions.ids.index(taken.action_id),
+        action=_position(taken, actions),
         reward=settled.reward,
         cost=settled.cost,
         next_state=successor.state,
@@ -356,4 +408,7 @@ def transition_of(
         truncated=successor.is_truncated,
         propensity=taken.propensity,
         model_version=taken.model_version,
+        next_action=successor.action,
+        episode_id=taken.place.episode_id if taken.place else "",
+        step=taken.place.step if taken.place else 0,
     )

@@ -22,7 +22,7 @@ import msgspec
 import torch
 
 from agent_core.errors import SnapshotError
-from agent_core.interfaces import Policy
+from agent_core.interfaces import ServedPolicy
 from agent_core.snapshot import DataRange, PolicySnapshot, TrainingCheckpoint
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.types import ActionSet, Floats, ProblemSpec, Transition
@@ -57,7 +57,7 @@ class PolicyTraining:
         agent = config.agent
         self._config = config
         self._learner = AgentLearner(
-            agent.policy_learner, agent.replay, agent.schedule, agent.spec, device
+            agent.policy_learner, agent.replay, agent.schedule, agent.spec, device, agent.safety
         )
         self._metrics = _Means()
         self.progress = Progress()
@@ -65,7 +65,7 @@ class PolicyTraining:
     # -- learning -----------------------------------------------------------------------------
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> ServedPolicy:
         """The policy in training; changes in place."""
         return self._learner.policy
 

@@ -7,7 +7,7 @@ makes is named by the policy's `feature_schema`, so that a learner refuses what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,17 @@ from agent_core.types import ActionSet, Floats
 from service.decisions.schemas import ActionItem, Actions, ActionTable, Observation
 from service.errors import InvalidError
 from service.policies.catalog import CatalogDocument
+from service.policies.history import History
 
 Rows: TypeAlias = npt.NDArray[np.intp]
 
 
+CONTINUOUS_ID: Final = "box"
+"""Stands in for the id of a continuous action, which is a set of one."""
+
+
 class Encoding:
-    """Featurizes observations and action sets.
+    """Featurizes observations and actions. `history`: None where the policy remembers nothing.
 
     Raises:
         FeatureError: an action of the catalog does not fit the declared features; `pointer` names it.
@@ -35,6 +40,9 @@ class Encoding:
         self._observation = config.observation_featurizer()
         self._action = config.action_featurizer()
         self._representation = config.representation()
+        module = config.history_module()
+        self.history = History(module) if len(module.initial_carry()) else None
+        self.box = config.box
         self.catalog = self._encode_catalog(document)
         rows: dict[object, int] = {action_id: row for row, action_id in enumerate(self.catalog.ids)}
         self._row_of = rows.__getitem__
@@ -54,7 +62,7 @@ class Encoding:
     # -- observations -------------------------------------------------------------------------
 
     def observation(self, observation: Observation, pointer: str = "/observation") -> Floats:
-        """`[S]`: the state that the policy sees.
+        """`[O]`: the featurized observation, which is the state where there is no history.
 
         Raises:
             InvalidError: it has both forms or none, or does not fit the declared features.
@@ -74,7 +82,49 @@ class Encoding:
             pointer, "send exactly one of `vector` and `features`", field_code="one_form"
         )
 
+    def state(
+        self, observation: Observation, carry: bytes = b"", pointer: str = "/observation"
+    ) -> Floats:
+        """`[S]`: what the policy sees. `carry`: the history before it, b"" at the beginning.
+
+        Raises:
+            InvalidError: the observation is wrong, see `observation`.
+            ValueError: the carry belongs to another history.
+        """
+        seen = self.observation(observation, pointer)
+        return seen if self.history is None else self.history.state(carry, seen)
+
+    def carry_after(self, carry: bytes, observation: Observation, action: Floats) -> bytes:
+        """The carry once `action` `[D]` was taken on the observation; b"" without a history.
+
+        Raises:
+            InvalidError, ValueError: as `state`.
+        """
+        if self.history is None:
+            return b""
+        return self.history.after(carry, self.observation(observation), action)
+
     # -- actions ------------------------------------------------------------------------------
+
+    def continuous(self, value: Sequence[float], pointer: str) -> Floats:
+        """`[D]`: one action of the box.
+
+        Raises:
+            InvalidError: it has another length, or leaves the box.
+        """
+        assert self.box is not None
+        try:
+            action = self._action.encode_vector(value)
+        except FeatureError as error:
+            where = f"{pointer}{error.pointer}"
+            raise InvalidError(where, error.detail, field_code=error.code) from None
+        low, high = np.array(self.box.low, np.float32), np.array(self.box.high, np.float32)
+        outside = np.flatnonzero((action < low) | (action > high))
+        if len(outside):
+            at = outside[0]
+            detail = f"it is outside of the box, {self.box.low[at]:g} to {self.box.high[at]:g}"
+            raise InvalidError(f"{pointer}/{at}", detail, field_code="outside")
+        return action
 
     def actions(self, actions: Actions, pointer: str = "/actions") -> tuple[ActionSet, Rows | None]:
         """The action set in the caller's order, and its catalog rows if it came from the catalog.
@@ -166,6 +216,11 @@ class Encoding:
         if vector is None and self._action.dim == 0:
             return np.zeros(0, np.float32)
         raise FeatureError("", "one_form", "send exactly one of `vector` and `features`")
+
+
+def set_of_one(action: Floats) -> ActionSet:
+    """The set that a continuous action `[D]` is to learners and to the replay."""
+    return ActionSet((CONTINUOUS_ID,), action.reshape(1, -1))
 
 
 def _distinct(given: Sequence[str], pointer: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent_core.agent import Agent
+from agent_core.box_agent import BoxAgent
 from agent_core.types import Floats
 from service.policies.config import PolicyConfig
 from service.policies.encoding import Encoding
@@ -18,21 +19,38 @@ from service.repository import PolicyKeys
 from service.tally import Tally
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Served:
-    """One policy at one version.
+    """One policy at one version: a `ServedSets` or a `ServedBox`.
 
-    `label`: `digits@42`. `prepared`: `[C, H]`, the scorer's half of the catalog's C actions, so that
-    500 ids cost one row gather. `tally` is the policy's, and survives swaps.
+    `label`: `digits@42`. `tally` is the policy's, and survives swaps.
     """
 
     config: PolicyConfig
     config_hash: str
     feature_schema: str
-    agent: Agent
     version: int
     label: str
     encoding: Encoding
-    prepared: Floats
     keys: PolicyKeys
     tally: Tally
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ServedSets(Served):
+    """Chooses among the actions that each request brings.
+
+    `prepared`: `[C, H]`, the scorer's half of the catalog's C actions, so that 500 ids cost one row
+    gather. `is_consistent`: whether the choices of one episode share one opinion.
+    """
+
+    agent: Agent
+    prepared: Floats
+    is_consistent: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ServedBox(Served):
+    """Makes continuous actions."""
+
+    agent: BoxAgent

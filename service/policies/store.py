@@ -13,13 +13,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypedDict
 
 import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from agent_core.agent import Agent
+from agent_core.box_agent import BoxAgent
 from agent_core.errors import AgentCoreError, SnapshotError
+from agent_core.interfaces import BoxPolicy
 from agent_core.snapshot import PolicySnapshot, restore_policy
 from service import metrics
 from service.errors import InvalidError, ServiceError
@@ -28,7 +31,7 @@ from service.policies.catalog import CatalogDocument
 from service.policies.config import PolicyConfig, parse_policy
 from service.policies.encoding import Encoding
 from service.policies.repository import PolicyMeta, PolicyRepository
-from service.policies.served import Served
+from service.policies.served import Served, ServedBox, ServedSets
 from service.repository import PolicyKeys
 from service.security import Principal
 from service.tally import Tally
@@ -50,22 +53,41 @@ def assemble(
         SnapshotError: the snapshot does not fit the policy or does not score finitely.
         FeatureError: an action of the catalog does not fit the declared features.
     """
-    model = restore_policy(snapshot, config.agent)
-    agent = Agent(config.agent, model, experience=snapshot.experience)
+    policy = restore_policy(snapshot, config.agent)
     encoding = Encoding(config.agent, document)
-    prepared = agent.prepare(encoding.catalog)
-    return Served(
-        config=config,
-        config_hash=config.config_hash,
-        feature_schema=config.agent.feature_schema,
+    common: _Common = {
+        "config": config,
+        "config_hash": config.config_hash,
+        "feature_schema": config.agent.feature_schema,
+        "version": version,
+        "label": f"{config.policy}@{version}",
+        "encoding": encoding,
+        "keys": keys,
+        "tally": tally or Tally(),
+    }
+    if isinstance(policy, BoxPolicy):
+        by_box = BoxAgent(config.agent, policy, experience=snapshot.experience)
+        return ServedBox(agent=by_box, **common)
+    agent = Agent(config.agent, policy, experience=snapshot.experience)
+    return ServedSets(
         agent=agent,
-        version=version,
-        label=f"{config.policy}@{version}",
-        encoding=encoding,
-        prepared=prepared,
-        keys=keys,
-        tally=tally or Tally(),
+        prepared=agent.prepare(encoding.catalog),
+        is_consistent=config.agent.exploration.is_consistent,
+        **common,
     )
+
+
+class _Common(TypedDict):
+    """What every `Served` has."""
+
+    config: PolicyConfig
+    config_hash: str
+    feature_schema: str
+    version: int
+    label: str
+    encoding: Encoding
+    keys: PolicyKeys
+    tally: Tally
 
 
 _MAY_APPEAR = frozenset({"missing", "OSError"})

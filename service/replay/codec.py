@@ -1,6 +1,6 @@
 """One finished transition as bytes, for the replay stream.
 
-    byte 0       format, 1
+    byte 0       format, 2
     bytes 1-4    CRC-32 of all that follows, little-endian
     bytes 5-8    length of the head, little-endian
     head         msgpack: names, numbers and shapes
@@ -8,6 +8,11 @@
 
 Reading trusts nothing: what does not pass every check is a `CodecError`, so that one damaged entry
 costs one transition and never the learner.
+
+A propensity is above 0 and finite. Above 1 it can only be the density of a continuous action, which is a
+set of one; a probability among several actions is at most 1. An action that was certain in a box has
+`CERTAIN_DENSITY`: its true density is infinite, and the largest float32 is as near as a tensor comes, so
+that a ratio with any other density is 0 or next to it.
 """
 
 from __future__ import annotations
@@ -24,7 +29,8 @@ from msgspec import Meta
 
 from agent_core.types import ActionSet, Floats, Transition
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+CERTAIN_DENSITY: Final = float(np.finfo(np.float32).max)
 _PREFIX: Final = struct.Struct("<BII")
 _CRC_START: Final = 5
 _Size = Annotated[int, Meta(ge=0)]
@@ -67,6 +73,9 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ids: tuple[str, ...]
     next_state_dim: _Size | None
     next_ids: tuple[str, ...] | None
+    next_action: _Size | None
+    episode_id: str
+    step: _Size
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -103,6 +112,9 @@ def _head(t: Transition, feature_schema: str) -> _Head:
         t.actions.ids,
         None if t.next_state is None else len(t.next_state),
         None if t.next_actions is None else t.next_actions.ids,
+        None if t.next_action is None else int(t.next_action),
+        t.episode_id,
+        int(t.step),
     )
 
 
@@ -143,8 +155,10 @@ def _check(head: _Head) -> None:
         raise CodecError("corrupt", "the action is not among the actions")
     if len(set(head.ids)) < len(head.ids):
         raise CodecError("corrupt", "an action id appears twice")
-    if head.propensity <= 0 or head.propensity > 1:
-        raise CodecError("corrupt", "the propensity is not in (0, 1]")
+    if head.next_action is not None and not head.next_action < len(head.next_ids or ()):
+        raise CodecError("corrupt", "the next action is not among the next actions")
+    if head.propensity <= 0 or (head.propensity > 1 and len(head.ids) > 1):
+        raise CodecError("corrupt", "the propensity is neither in (0, 1] nor a density")
 
 
 def _sizes(head: _Head) -> tuple[int, int, int, int]:
@@ -195,4 +209,7 @@ def _assemble(head: _Head, block: Floats) -> Transition:
         head.truncated,
         head.propensity,
         head.model_version,
+        head.next_action,
+        head.episode_id,
+        head.step,
     )

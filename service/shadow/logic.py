@@ -8,20 +8,27 @@ from service.clock import rfc3339
 from service.decisions.logic import excluded_mask
 from service.decisions.schemas import Ranked
 from service.errors import InvalidError, ServiceError
-from service.policies.served import Served
+from service.policies.served import Served, ServedSets
 from service.shadow.schemas import Shadow, ShadowRequest, ShadowResponse
 
 
 def judge(
     served: Served, request: ShadowRequest, decision_id: str, deadline_ms: int
 ) -> ShadowResponse:
-    """Computes, at decision time and with the features of that time, what our policy would do.
+    """Computes, at decision time and with the features of that time, what our policy would do. A policy
+    with a history judges as at the first step of an episode.
 
     Raises:
-        InvalidError: the logged action is not among the actions, or an input is wrong.
+        InvalidError: the logged action is not among the actions, an input is wrong, or the policy makes
+            continuous actions.
         ServiceError: NotReady when no version of the policy can score the actions.
     """
-    state = served.encoding.observation(request.observation)
+    if not isinstance(served, ServedSets):
+        detail = (
+            "it makes continuous actions, and has no probability for an action of somebody else"
+        )
+        raise InvalidError("/policy", detail, field_code="wrong_kind")
+    state = served.encoding.state(request.observation)
     actions, rows = served.encoding.actions(request.actions)
     if request.action_id not in actions.ids:
         raise InvalidError(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agent_core.config import AgentConfig, load_policy_data, parse_agent_config
 from agent_core.errors import ConfigError
+from agent_core.exploration.none import NoExplorationConfig
 from agent_core.registry import AnyExploration, AnyLearner, members
 from agent_core.types import ProblemSpec
 
@@ -29,6 +30,15 @@ _DQN: dict[str, Any] = {
     "replay": {"kind": "fifo"},
 }
 _IDENTITY = {"action_representation": {"kind": "identity"}}
+
+
+_FITTING_DQN = "use exploration none or epsilon_greedy or boltzmann or warm_up"
+
+
+def _kinds_with(capability: str) -> str:
+    """The learners that have it, as a message lists them."""
+    kinds = [c().kind for c in members(AnyLearner) if capability in c.capabilities]
+    return " or ".join(kinds)
 
 
 def _problems(data: Any) -> dict[str, str]:
@@ -261,21 +271,19 @@ def test_any_json_is_accepted_or_refused_as_a_config(
         (
             {**_DQN, "exploration": {"kind": "ucb"}},
             "exploration",
-            "'ucb' needs 'spread', which 'dqn' lacks; "
-            "use exploration none or epsilon_greedy or boltzmann, "
-            "or policy_learner linear or neural_linear",
+            f"'ucb' needs 'spread', which 'dqn' lacks; {_FITTING_DQN}, or policy_learner "
+            + _kinds_with("spread"),
         ),
         (
             {**_DQN, "exploration": {"kind": "square_cb"}},
             "exploration",
-            "'square_cb' needs 'bandit', which 'dqn' lacks; "
-            "use exploration none or epsilon_greedy or boltzmann, "
-            "or policy_learner linear or neural_linear",
+            f"'square_cb' needs 'bandit', which 'dqn' lacks; {_FITTING_DQN}, or policy_learner "
+            + _kinds_with("bandit"),
         ),
         (
             {**_DQN, "replay": None},
             "replay",
-            "is missing, and 'dqn' learns from it; add it",
+            "is missing, and 'dqn' learns from it; add it: fifo or prioritized or n_step or hindsight or mixed",
         ),
         (
             {**_LINEAR, "replay": {"kind": "fifo"}},
@@ -367,10 +375,22 @@ def test_every_exploration_fits_a_learner_that_has_what_it_needs(
         **_LINEAR,
         "policy_learner": {"kind": learner().kind},
         "exploration": {"kind": exploration().kind},
-        "replay": {"kind": "fifo"} if "replay" in learner.capabilities else None,
+        "replay": _memory_of(learner),
     }
+    if "box" in learner.capabilities:
+        box = {"kind": "box", "low": [0], "high": [1]}
+        data |= {"actions": box, "action_representation": {"kind": "identity"}}
+    serves = bool(exploration().serves & learner.capabilities)
 
-    if exploration.needs <= learner.capabilities:
+    tries = "on_policy" not in learner.capabilities or exploration is not NoExplorationConfig
+
+    if exploration().needs <= learner.capabilities and serves and tries:
         assert parse_agent_config(data).exploration == exploration()
     else:
         assert set(_problems(data)) == {"exploration"}
+
+
+def _memory_of(learner: Any) -> dict[str, str] | None:
+    if "on_policy" in learner.capabilities:
+        return {"kind": "episodic"}
+    return {"kind": "fifo"} if "replay" in learner.capabilities else None

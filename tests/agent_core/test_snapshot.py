@@ -304,7 +304,9 @@ def test_a_policy_that_broke_in_training_gives_no_snapshot() -> None:
 
 def test_scores_of_a_restored_policy_are_finite_for_ordinary_inputs() -> None:
     config = _config(featured())
-    scorer = restore_policy(_snapshot(), config).scorer()
+    policy = restore_policy(_snapshot(), config)
+    assert isinstance(policy, Policy)
+    scorer = policy.scorer()
 
     scores = scorer.score(
         np.zeros(config.spec.state_dim, np.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -374,3 +375,52 @@ async def test_shadow_tells_what_the_policy_thinks_of_another_choice(sdk: Sdk) -
             "behavior_policy": "legacy@7",
         }
     ]
+
+
+# -- continuous actions -----------------------------------------------------------------------------
+
+
+def box_body(**changes: Any) -> dict[str, Any]:
+    """What the service answers where actions are continuous: no id and no ranking."""
+    whole = decision_body(action={"value": [0.25, -1.5]}, propensity=3.5, **changes)
+    return {name: value for name, value in whole.items() if name != "ranking"}
+
+
+async def test_without_actions_the_answer_is_a_vector(sdk: Sdk) -> None:
+    wire = Wire(answer(body=box_body()))
+    client = sdk.connect(wire)
+
+    decision = await sdk.call(client.act, [1.0])
+
+    assert "actions" not in wire.bodies[0]
+    assert decision.action.value == (0.25, -1.5)
+    assert (decision.action.id, decision.action.index) == ("", -1)
+    assert (decision.propensity, decision.ranking) == (3.5, ())
+
+
+async def test_a_vector_that_was_not_drawn_has_an_infinite_density(sdk: Sdk) -> None:
+    arm = {"arm": "live", "arm_probability": 1.0, "arm_propensity": None}
+    client = sdk.connect(Wire(answer(body=box_body() | {"propensity": None, "assignment": arm})))
+
+    decision = await sdk.call(client.act, [1.0])
+
+    assert decision.propensity == math.inf
+    assert decision.assignment.arm_propensity == math.inf
+
+
+async def test_the_expected_box_and_a_safe_vector_are_sent(sdk: Sdk) -> None:
+    wire = Wire(answer(body=box_body()))
+    client = sdk.connect(wire)
+    space = {"type": "box", "low": [0.0], "high": [1.0]}
+
+    await sdk.call(client.act, [1.0], action_space=space, baseline_action=np.array([0.5]))
+
+    assert wire.bodies[0]["action_space"] == space
+    assert wire.bodies[0]["baseline_action"] == [0.5]
+
+
+async def test_a_safe_action_that_is_neither_an_id_nor_a_vector_is_refused(sdk: Sdk) -> None:
+    client = sdk.connect(Wire(answer(body=box_body())))
+
+    with pytest.raises(InputError, match="baseline_action is of type dict"):
+        await sdk.call(client.act, [1.0], baseline_action={"id": "a"})

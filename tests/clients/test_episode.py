@@ -11,7 +11,7 @@ import httpx
 import pytest
 from nacre_client import ConnectFailedError, InputError, NotFoundError
 
-from tests.clients.harness import Sdk, answer, decision_body, problem_body
+from tests.clients.harness import Sdk, Wire, answer, decision_body, problem_body
 
 ACTIONS = ["left", "right"]
 
@@ -250,3 +250,14 @@ async def test_episodes_have_ids_of_their_own(sdk: Sdk, service: Service) -> Non
     client = sdk.connect(service)
 
     assert client.episode().episode_id != client.episode().episode_id
+
+
+async def test_an_episode_of_continuous_actions_needs_no_sets(sdk: Sdk) -> None:
+    wire = Wire(answer(body=decision_body(action={"value": [0.5]}, propensity=2.0)), answer(204))
+    episode = sdk.connect(wire).episode()
+
+    decision = await sdk.call(episode.act, [1.0])
+    await sdk.call(episode.truncate, [2.0])
+
+    assert decision.action.value == (0.5,)
+    assert wire.bodies[1] == {"status": "truncated", "next_observation": {"vector": [2.0]}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import httpx
@@ -82,6 +83,37 @@ async def test_a_described_action_can_be_fallen_back_to(sdk: Sdk) -> None:
     decision = await sdk.call(client.act, [1.0], [{"id": "a", "vector": [0.5]}])
 
     assert decision.action.id == "a"
+
+
+BOX = {"type": "box", "low": [0.0, -1.0], "high": [1.0, 3.0]}
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({"baseline_action": [0.25, 2.0]}, (0.25, 2.0)),
+        ({"baseline_action": [0.25, 2.0], "action_space": BOX}, (0.25, 2.0)),
+        ({"action_space": BOX}, (0.5, 1.0)),
+    ],
+    ids=["the baseline", "the baseline rather than the centre", "the centre"],
+)
+async def test_a_continuous_action_falls_back_to_the_baseline_or_the_centre_of_the_box(
+    sdk: Sdk, options: Any, value: tuple[float, ...]
+) -> None:
+    client = sdk.connect(Wire(httpx.ConnectError), max_retries=0, fallback="baseline")
+
+    decision = await sdk.call(client.act, [1.0], **options)
+
+    assert decision.action.value == value
+    assert (decision.propensity, decision.ranking) == (math.inf, ())
+    assert decision.is_local
+
+
+async def test_without_a_baseline_and_a_box_there_is_nothing_to_fall_back_to(sdk: Sdk) -> None:
+    client = sdk.connect(Wire(httpx.ConnectError), max_retries=0, fallback="baseline")
+
+    with pytest.raises(ConnectFailedError):
+        await sdk.call(client.act, [1.0])
 
 
 async def test_with_nothing_to_fall_back_to_the_error_is_raised(sdk: Sdk) -> None:

@@ -31,6 +31,8 @@ def blocking(client: Client) -> None:
     assert_type(client.act([1.0], ["a"], policy="p", deadline_ms=20), Decision)
     assert_type(client.act({"user": {"age": 3}}, [Action("a", vector=[1.0])]), Decision)
     assert_type(client.act(np.zeros(3), [{"id": "a"}], fallback="baseline"), Decision)
+    assert_type(client.act([1.0], baseline_action=[0.5]).action.value, tuple[float, ...])
+    assert_type(client.episode().act([1.0]).propensity, float)
     items: list[ActRequest] = [{"observation": [1.0], "actions": ["a"], "subject": "s"}]
     assert_type(client.act_batch(items, {"explore": False}), list[Decision | ProblemItem])
     assert_type(client.observe("d", 1.0, final=True), RewardResult)

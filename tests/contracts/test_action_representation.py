@@ -19,6 +19,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "identity": {},
     "one_hot": {"ids": ["0", "1", "a"]},
     "binary": {"ids": ["0", "1", "a"]},
+    "embedding": {"rows": 5, "ids": ["0", "1", "a"]},
 }
 _CONFIGS: list[ActionRepresentationConfig] = [
     TypeAdapter(AnyRepresentation).validate_python({"kind": kind, **fields})

@@ -14,7 +14,9 @@ from tests.support.strategies import scores, seeds
 
 experiences = st.integers(0, 10**9)
 each_exploration = pytest.mark.parametrize(
-    "config", [member() for member in members(AnyExploration)], ids=lambda config: config.kind
+    "config",
+    [config for member in members(AnyExploration) if "sets" in (config := member()).serves],
+    ids=lambda config: config.kind,
 )
 
 
@@ -48,7 +50,7 @@ def test_the_same_seed_gives_the_same_bits_and_the_scores_stay_as_they_were(
 
 @each_exploration
 def test_a_single_action_is_certain(config: ExplorationConfig) -> None:
-    single = ActionScores(np.array([-2.0]), np.array([[0.7, 0.1]]))
+    single = ActionScores(np.array([-2.0]), np.array([[0.7, 0.1]]), np.array([[1.0, 2.0]]))
 
     probabilities = config.build().probabilities(single, experience=5, seed=9)
 
@@ -56,11 +58,11 @@ def test_a_single_action_is_certain(config: ExplorationConfig) -> None:
 
 
 @each_exploration
-def test_only_what_needs_a_spread_looks_at_it(config: ExplorationConfig) -> None:
+def test_only_what_needs_a_spread_or_members_looks_at_them(config: ExplorationConfig) -> None:
     without = ActionScores(np.array([0.0, 1.0]))
 
-    if "spread" in config.needs:
-        with pytest.raises(AssertionError, match="spread"):
+    if needed := {"spread", "members"} & config.needs:
+        with pytest.raises(AssertionError, match=needed.pop()):
             config.build().probabilities(without, experience=0, seed=0)
     else:
         assert config.build().probabilities(without, experience=0, seed=0)[1] >= 0.5

@@ -12,12 +12,12 @@ import torch
 from agent_core.training.collate import collate
 from tests.support.learners import (
     LEARNERS,
-    SPEC,
     agent_learner,
     checkpoint,
     continued,
     fingerprint,
     made_up,
+    spec_of,
 )
 
 pytestmark = pytest.mark.parametrize(
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.parametrize(
 def test_what_is_learned_does_not_depend_on_how_the_stream_was_cut(
     config_class: type[Any], cuts: list[int]
 ) -> None:
-    stream = made_up(120)
+    stream = made_up(120, spec=spec_of(config_class))
     whole, cut = agent_learner(config_class()), agent_learner(config_class())
 
     whole.learn(stream)
@@ -54,11 +54,11 @@ def test_a_saved_state_is_not_touched_by_further_learning_nor_by_loading(
     config_class: type[Any],
 ) -> None:
     learner = agent_learner(config_class())
-    learner.learn(made_up(30))
+    learner.learn(made_up(30, spec=spec_of(config_class)))
     saved = learner.training_state()
     before = fingerprint(saved)
 
-    learner.learn(made_up(10, seed=1))
+    learner.learn(made_up(10, seed=1, spec=spec_of(config_class)))
     agent_learner(config_class()).load_training_state(saved)
 
     assert fingerprint(saved) == before
@@ -66,7 +66,7 @@ def test_a_saved_state_is_not_touched_by_further_learning_nor_by_loading(
 
 def test_replaying_teaches_exactly_those_that_say_so(config_class: type[Any]) -> None:
     learner = agent_learner(config_class())
-    learner.learn(made_up(30))
+    learner.learn(made_up(30, spec=spec_of(config_class)))
     before = fingerprint(learner.training_state())
 
     learner.extra_updates(3)
@@ -80,7 +80,8 @@ def test_a_transition_that_is_not_finite_in_float32_teaches_nothing(
     config_class: type[Any], reward: float
 ) -> None:
     learner, other = agent_learner(config_class()), agent_learner(config_class())
-    good, bad = made_up(20), made_up(1, seed=1)[0]
+    spec = spec_of(config_class)
+    good, bad = made_up(20, spec=spec), made_up(1, seed=1, spec=spec)[0]
     object.__setattr__(bad, "reward", reward)
 
     learner.learn([*good[:10], bad, *good[10:]])
@@ -93,14 +94,17 @@ def test_a_transition_that_is_not_finite_in_float32_teaches_nothing(
 def test_an_update_with_a_gradient_that_is_not_finite_moves_nothing(
     config_class: type[Any],
 ) -> None:
+    if "on_policy" in config_class.capabilities:
+        pytest.skip("it learns from rollouts; see test_rollout.py")
     config = config_class()
-    learner = config.build_learner(config.build_policy(SPEC))
-    good, bad = (collate(made_up(4, seed), SPEC, torch.device("cpu")) for seed in (0, 1))
-    bad.reward[2] = float("nan")
+    spec = spec_of(config)
+    learner = config.build_learner(config.build_policy(spec), spec)
+    good, bad = (collate(made_up(4, seed, spec), spec, torch.device("cpu")) for seed in (0, 1))
+    bad.weight[2] = float("nan")
     learner.update(good)
     before = fingerprint(learner.training_state()), fingerprint(learner.policy.state_dict())
 
-    metrics = learner.update(bad)
+    metrics = learner.update(bad).metrics
 
     after = fingerprint(learner.training_state()), fingerprint(learner.policy.state_dict())
     assert after == before
@@ -108,7 +112,7 @@ def test_an_update_with_a_gradient_that_is_not_finite_moves_nothing(
 
 
 def test_metrics_are_finite_numbers(config_class: type[Any]) -> None:
-    metrics = agent_learner(config_class()).learn(made_up(30))
+    metrics = agent_learner(config_class()).learn(made_up(30, spec=spec_of(config_class)))
 
     assert all(np.isfinite(value) for value in metrics.values())
 
@@ -117,11 +121,11 @@ def test_training_continues_bit_exactly_in_this_process(
     config_class: type[Any], tmp_path: Path
 ) -> None:
     learner = agent_learner(config_class())
-    learner.learn(made_up(95))
+    learner.learn(made_up(95, spec=spec_of(config_class)))
     checkpoint(learner.training_state()).save(tmp_path)
 
-    resumed = continued(tmp_path, config_class().kind, made_up(20, seed=9))
-    learner.learn(made_up(20, seed=9))
+    resumed = continued(tmp_path, config_class().kind)
+    learner.learn(made_up(20, seed=9, spec=spec_of(config_class)))
 
     assert resumed == fingerprint(learner.training_state())
 

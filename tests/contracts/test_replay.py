@@ -1,8 +1,12 @@
-"""What every registered replay owes to the learner that draws from it."""
+"""What every registered replay owes to the learner that draws from it.
+
+Replays that make more of an episode than its steps are tested on steps outside of any.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,18 +16,37 @@ import torch
 from agent_core.interfaces import ReplayBuffer
 from agent_core.registry import AnyReplay, members
 from agent_core.types import Transition, TransitionBatch
-from tests.support.learners import SPEC, fingerprint, made_up
+from tests.support.learners import SPEC, fingerprint
+from tests.support.learners import made_up as _in_episodes
 from tests.support.transitions import a_transition
 
+_REPLAYS = [config for config in members(AnyReplay) if "replay" in config.needs]
 pytestmark = pytest.mark.parametrize(
-    "config_class", members(AnyReplay), ids=lambda config: config.model_fields["kind"].default
+    "config_class", _REPLAYS, ids=lambda config: config.model_fields["kind"].default
 )
+
+
+def made_up(count: int, seed: int = 0) -> list[Transition]:
+    """`count` transitions that belong to no episode."""
+    return [replace(t, episode_id="", step=0) for t in _in_episodes(count, seed)]
+
+
+_FIELDS: dict[str, dict[str, float]] = {
+    "hindsight": {"goal_at": 0, "achieved_at": 2, "goal_size": 1, "tolerance": 0.5}
+}
+"""What a kind must be told besides its capacity."""
+
+
+def _empty(config_class: type[Any], **limits: int) -> ReplayBuffer:
+    fields = _FIELDS.get(config_class.model_fields["kind"].default, {})
+    replay: ReplayBuffer = config_class(**fields, **limits).build(SPEC, torch.device("cpu"))
+    return replay
 
 
 def _filled(
     config_class: type[Any], transitions: Iterable[Transition], capacity: int = 16
 ) -> ReplayBuffer:
-    replay: ReplayBuffer = config_class(capacity=capacity).build(SPEC, torch.device("cpu"))
+    replay = _empty(config_class, capacity=capacity)
     for transition in transitions:
         replay.append(transition)
     return replay
@@ -114,21 +137,69 @@ def test_a_transition_without_next_actions_has_an_empty_next_set(config_class: t
     assert not batch.next_state[0].any()
 
 
-@pytest.mark.parametrize("count", [0, 5, 16, 37])
+@pytest.mark.parametrize("count", [0, 5, 16, 37, 150])
 def test_a_restored_replay_goes_on_bit_exactly(config_class: type[Any], count: int) -> None:
-    replay = _filled(config_class, made_up(count))
-    other = _filled(config_class, made_up(3, seed=8))
+    replay = _filled(config_class, _in_episodes(count))
+    other = _filled(config_class, _in_episodes(3, seed=8))
+    if count:
+        _use(replay, seed=4)
 
     other.load_training_state(replay.training_state())
-    for transition in made_up(20, seed=1):
-        replay.append(transition)
-        other.append(transition)
+    for one in (replay, other):
+        for transition in _in_episodes(20 + count, seed=0)[count:]:
+            one.append(transition)
+        _use(one, seed=2)
 
-    samples = [r.sample(64, torch.Generator().manual_seed(2)) for r in (replay, other)]
-    for name in ("state", "action", "reward", "bootstraps"):
+    assert fingerprint(replay.training_state()) == fingerprint(other.training_state())
+    samples = [r.sample(64, torch.Generator().manual_seed(3)) for r in (replay, other)]
+    for name in ("state", "action", "reward", "bootstraps", "weight", "row", "next_action"):
         assert torch.equal(getattr(samples[0], name), getattr(samples[1], name))
     assert torch.equal(samples[0].actions.features, samples[1].actions.features)
     assert torch.equal(samples[0].next_actions.offsets, samples[1].next_actions.offsets)
+
+
+def _use(replay: ReplayBuffer, seed: int) -> None:
+    """One update's worth of drawing and of errors."""
+    generator = torch.Generator().manual_seed(seed)
+    replay.feed_back(replay.sample(8, generator), torch.rand(8, generator=generator))
+
+
+def test_weights_are_positive_and_the_largest_is_one(config_class: type[Any]) -> None:
+    replay = _filled(config_class, made_up(16))
+    _use(replay, seed=0)
+
+    weight = replay.sample(64, torch.Generator().manual_seed(1)).weight
+
+    assert float(weight.min()) > 0
+    assert float(weight.max()) == 1
+
+
+def test_errors_of_rows_that_were_overwritten_since_do_no_harm(config_class: type[Any]) -> None:
+    replay, undisturbed = _filled(config_class, made_up(16)), _filled(config_class, made_up(16))
+    batch = replay.sample(64, torch.Generator().manual_seed(0))
+    undisturbed.sample(64, torch.Generator().manual_seed(0))
+    for transition in made_up(16, seed=1):
+        replay.append(transition)
+        undisturbed.append(transition)
+
+    replay.feed_back(batch, torch.full((64,), 1e3))
+
+    samples = [r.sample(64, torch.Generator().manual_seed(1)) for r in (replay, undisturbed)]
+    assert torch.equal(samples[0].row, samples[1].row)
+    assert torch.equal(samples[0].weight, samples[1].weight)
+
+
+def test_it_forgets_the_oldest_beyond_its_bytes(config_class: type[Any]) -> None:
+    transitions = made_up(300)
+    replay = _empty(config_class, capacity=1000, capacity_bytes=20_000)
+
+    for transition in transitions:
+        replay.append(transition)
+
+    assert 20 < len(replay) < 200
+    (batch,) = replay.batches(1000)
+    for row, transition in enumerate(transitions[-len(replay) :]):
+        _assert_holds(batch, row, transition)
 
 
 def test_what_was_drawn_and_what_was_saved_stays_when_more_is_stored(

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from agent_core.agent import Agent, seed_of
 from agent_core.config import AgentConfig, parse_agent_config
+from agent_core.interfaces import Policy
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.types import ActionSet, Floats
 from tests.support.transitions import a_transition
@@ -24,6 +25,7 @@ _Ask = Callable[[np.random.Generator], tuple[Floats, ActionSet, list[float]]]
 def _share_of_best(config: AgentConfig, ask: _Ask, decisions: int, counted: int) -> float:
     """Reward of the last `counted` of `decisions`, as a share of the best possible."""
     learner = AgentLearner(config.policy_learner, config.replay, config.schedule, config.spec)
+    assert isinstance(learner.policy, Policy)
     generator = np.random.Generator(np.random.PCG64(0))
     got = best = 0.0
     agent = Agent(config, learner.policy, experience=0)
@@ -94,3 +96,58 @@ def test_the_neural_linear_bandit_reads_digits() -> None:
         return images[image], actions, [float(c == labels[image]) for c in offered]
 
     assert _share_of_best(config, ask, decisions=2500, counted=500) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("exploration", "loss"),
+    [
+        ({"kind": "epsilon_greedy", "epsilon": 0.1}, "squared"),
+        ({"kind": "square_cb", "scale": 10}, "squared"),
+        ({"kind": "boltzmann", "temperature": 0.1}, "squared"),
+        ({"kind": "fast_cb", "scale": 10}, "log"),
+        ({"kind": "warm_up", "transitions": 200, "then": {"kind": "none"}}, "squared"),
+    ],
+    ids=lambda case: case["kind"] if isinstance(case, dict) else str(case),
+)
+def test_the_neural_bandit_finds_out_what_no_linear_one_can(
+    exploration: dict[str, Any], loss: str
+) -> None:
+    config = _config(
+        observation={"kind": "vector", "dim": 2},
+        actions={"kind": "vector", "dim": 1},
+        policy_learner={"kind": "neural", "hidden": [32], "loss": loss, "learning_rate": 0.01},
+        exploration=exploration,
+        replay={"kind": "fifo", "capacity": 2000},
+        schedule={"batch_size": 32, "warmup_transitions": 32},
+    )
+    actions = ActionSet(("same", "different"), np.array([[1], [-1]], np.float32))
+
+    def ask(generator: np.random.Generator) -> tuple[Floats, ActionSet, list[float]]:
+        state = generator.uniform(-1, 1, 2).astype(np.float32)
+        is_same = bool(state[0] * state[1] > 0)
+        return state, actions, [float(is_same), float(not is_same)]
+
+    assert _share_of_best(config, ask, decisions=700, counted=200) > 0.8
+
+
+@pytest.mark.parametrize("learner", ["neural", "neural_linear"])
+def test_embeddings_tell_apart_actions_that_have_nothing_but_an_id(learner: str) -> None:
+    config = _config(
+        observation={"kind": "vector", "dim": 1},
+        policy_learner={"kind": learner, "hidden": [32], "learning_rate": 0.01},
+        action_representation={"kind": "embedding", "rows": 256, "dim": 8},
+        exploration={"kind": "epsilon_greedy", "epsilon": 0.1},
+        replay={"kind": "fifo", "capacity": 2000},
+        schedule={"batch_size": 64, "updates_per_transition": 0.5},
+    )
+    representation = config.representation()
+
+    def ask(generator: np.random.Generator) -> tuple[Floats, ActionSet, list[float]]:
+        offered = generator.choice(20, 4, replace=False).tolist()
+        ids = tuple(f"article-{number}" for number in offered)
+        features = representation.encode(ids, np.zeros((4, 0), np.float32))
+        sign = float(generator.choice([-1.0, 1.0]))
+        rewards = [float(sign == (1.0 if number % 2 else -1.0)) for number in offered]
+        return np.array([sign], np.float32), ActionSet(ids, features), rewards
+
+    assert _share_of_best(config, ask, decisions=1200, counted=200) > 0.8

@@ -41,7 +41,16 @@ def test_references_resolve_and_operation_ids_are_unique() -> None:
 def test_fields_of_later_work_are_not_promised() -> None:
     fields = DOCUMENT["components"]["schemas"]["ActRequest"]["properties"]
 
-    assert not {"slots", "slate_mode", "explain", "action_space"} & set(fields)
+    assert not {"slots", "slate_mode", "explain"} & set(fields)
+
+
+def test_an_answer_is_an_action_of_a_set_or_a_vector() -> None:
+    answers = DOCUMENT["paths"]["/v1/act"]["post"]["responses"]["200"]["content"]
+
+    forms = [
+        one["$ref"].rpartition("/")[2] for one in answers["application/json"]["schema"]["oneOf"]
+    ]
+    assert forms == ["ActResponse", "BoxActResponse"]
 
 
 def _references(node: Any) -> Iterator[str]:

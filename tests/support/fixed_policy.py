@@ -13,7 +13,7 @@ from agent_core.types import ActionScores, Doubles, Floats, RaggedActions
 @dataclass(frozen=True)
 class _PlainScorer:
     """The value of an action is its first feature plus the first number of the state; the other
-    features are its row of the posterior factor."""
+    features are its row of the posterior factor, and what its members add to the value."""
 
     has_spread: bool
 
@@ -25,8 +25,11 @@ class _PlainScorer:
         return value
 
     def score(self, state: Floats, prepared: Floats) -> ActionScores:
-        spread = prepared[:, 1:].astype("float64") if self.has_spread else None
-        return ActionScores(self.value(state, prepared), spread)
+        value = self.value(state, prepared)
+        if not self.has_spread:
+            return ActionScores(value)
+        spread = prepared[:, 1:].astype("float64")
+        return ActionScores(value, spread, value[:, None] + spread)
 
 
 class FixedPolicy(Policy):

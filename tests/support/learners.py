@@ -11,23 +11,39 @@ from typing import Any
 import numpy as np
 import torch
 
-from agent_core.interfaces import PolicyLearnerConfig, TrainingState
-from agent_core.registry import AnyLearner, members
+from agent_core.interfaces import PolicyLearnerConfig, ReplayConfig, TrainingState
+from agent_core.registry import AnyLearner, AnyReplay, members
 from agent_core.replay.fifo import FifoConfig
 from agent_core.snapshot import TrainingCheckpoint
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.training.schedule import ScheduleConfig
-from agent_core.types import ActionSet, ProblemSpec, RaggedActions, Transition
+from agent_core.types import ActionSet, Box, ProblemSpec, RaggedActions, Transition
 
 SPEC = ProblemSpec(state_dim=3, action_dim=2, max_actions=10)
 LEARNERS: tuple[type[Any], ...] = members(AnyLearner)
 
 
-def agent_learner(config: PolicyLearnerConfig, spec: ProblemSpec = SPEC) -> AgentLearner:
-    """A learner that updates after every transition but the first five, from a replay of 64."""
-    replay = FifoConfig(capacity=64) if "replay" in config.capabilities else None
+BOX_SPEC = ProblemSpec(state_dim=3, action_dim=2, max_actions=1, box=Box((-2.0, 0.0), (2.0, 1.0)))
+
+
+def spec_of(config: Any) -> ProblemSpec:
+    """The problem that learners of this config are tested on."""
+    return BOX_SPEC if "box" in config.capabilities else SPEC
+
+
+def agent_learner(config: PolicyLearnerConfig, spec: ProblemSpec | None = None) -> AgentLearner:
+    """A learner that updates after every transition but the first five, from a replay of 64; an
+    on-policy one whenever it has whole episodes of 16 transitions."""
     schedule = ScheduleConfig(batch_size=16, updates_per_transition=1, warmup_transitions=5, seed=3)
-    return AgentLearner(config, replay, schedule, spec)
+    return AgentLearner(config, _memory_for(config), schedule, spec or spec_of(config))
+
+
+def _memory_for(config: PolicyLearnerConfig) -> ReplayConfig | None:
+    if "on_policy" in config.capabilities:
+        rollouts = next(c for c in members(AnyReplay) if "on_policy" in c.needs)
+        memory: ReplayConfig = rollouts(rollout_transitions=16)
+        return memory
+    return FifoConfig(capacity=64) if "replay" in config.capabilities else None
 
 
 def action_set(generator: np.random.Generator, size: int, dim: int = SPEC.action_dim) -> ActionSet:
@@ -39,26 +55,44 @@ def action_set(generator: np.random.Generator, size: int, dim: int = SPEC.action
 def made_up(count: int, seed: int = 0, spec: ProblemSpec = SPEC) -> list[Transition]:
     """`count` transitions with 1 to 5 actions, some terminal, with normal numbers."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    return [_made_up(generator, spec, str(number)) for number in range(count)]
+    return [_made_up(generator, spec, seed, number) for number in range(count)]
 
 
-def _made_up(generator: np.random.Generator, spec: ProblemSpec, name: str) -> Transition:
-    actions = action_set(generator, int(generator.integers(1, 6)), spec.action_dim)
+EPISODE_STEPS = 4
+
+
+def _made_up(
+    generator: np.random.Generator, spec: ProblemSpec, seed: int, number: int
+) -> Transition:
+    actions = _choices(generator, spec)
     terminated = bool(generator.random() < 0.3)
+    following = _choices(generator, spec)
+    episode, step = divmod(number, EPISODE_STEPS)
     return Transition(
-        decision_id=name,
+        decision_id=str(number),
         state=generator.standard_normal(spec.state_dim).astype(np.float32),
         actions=actions,
         action=int(generator.integers(len(actions))),
         reward=float(generator.standard_normal()),
-        cost=0.0,
+        cost=float(generator.random()),
         next_state=generator.standard_normal(spec.state_dim).astype(np.float32),
-        next_actions=action_set(generator, int(generator.integers(1, 6)), spec.action_dim),
-        terminated=terminated,
-        truncated=False,
-        propensity=1.0,
+        next_actions=following,
+        terminated=terminated and step == EPISODE_STEPS - 1,
+        truncated=not terminated and step == EPISODE_STEPS - 1,
+        propensity=1.0 / len(actions),
         model_version=1,
+        next_action=int(generator.integers(len(following))),
+        episode_id=f"{seed}-{episode}",
+        step=step,
     )
+
+
+def _choices(generator: np.random.Generator, spec: ProblemSpec) -> ActionSet:
+    """1 to 5 actions, or, in a box, one."""
+    if spec.box is None:
+        return action_set(generator, int(generator.integers(1, 6)), spec.action_dim)
+    taken = generator.uniform(spec.box.low, spec.box.high).astype(np.float32)
+    return ActionSet(("box",), taken.reshape(1, -1))
 
 
 def ragged(sets: Sequence[ActionSet]) -> RaggedActions:
@@ -90,14 +124,15 @@ def checkpoint(state: TrainingState) -> TrainingCheckpoint:
     )
 
 
-def continued(directory: Path, kind: str, transitions: Sequence[Transition]) -> str:
-    """The fingerprint of the learner in the newest checkpoint below `directory`, after more of them."""
+def continued(directory: Path, kind: str) -> str:
+    """The fingerprint of the learner in the newest checkpoint below `directory`, after 20 transitions
+    more, made up from seed 9."""
     config = next(c for c in LEARNERS if c.model_fields["kind"].default == kind)()
     learner = agent_learner(config)
     newest = TrainingCheckpoint.load_latest(directory)
     assert newest is not None
     learner.load_training_state(newest.state)
-    learner.learn(transitions)
+    learner.learn(made_up(20, seed=9, spec=spec_of(config)))
     return fingerprint(learner.training_state())
 
 
@@ -105,4 +140,4 @@ if __name__ == "__main__":
     # A process of its own: continues every learner below the given folder, one line each.
     torch.set_num_threads(1)
     for folder in sorted(Path(sys.argv[1]).iterdir()):
-        sys.stdout.write(f"{folder.name} {continued(folder, folder.name, made_up(20, seed=9))}\n")
+        sys.stdout.write(f"{folder.name} {continued(folder, folder.name)}\n")

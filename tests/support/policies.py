@@ -62,3 +62,20 @@ def sequential(policy: str = "cart") -> dict[str, Any]:
         "reward": {"wait_s": 60},
         "episodes": {"idle_s": 60},
     }
+
+
+def steering(policy: str = "steer", **changes: Any) -> dict[str, Any]:
+    """Episodes of two continuous numbers each, learned by TD3 with Gaussian noise."""
+    document: dict[str, Any] = {
+        "policy": policy,
+        "agent": {
+            "observation": {"kind": "vector", "dim": 2},
+            "actions": {"kind": "box", "low": [-2.0, 0.0], "high": [2.0, 1.0]},
+            "policy_learner": {"kind": "td3"},
+            "exploration": {"kind": "gaussian"},
+            "replay": {"kind": "fifo", "capacity": 1000},
+        },
+        "reward": {"wait_s": 60},
+        "episodes": {"idle_s": 60},
+    }
+    return document | changes

@@ -25,11 +25,13 @@ def values(draw: st.DrawFn, max_actions: int = 12) -> Doubles:
 
 @st.composite
 def scores(draw: st.DrawFn) -> ActionScores:
-    """Scores with a spread of any rank from 1 to more than twice the number of actions."""
+    """Scores with a spread of any rank from 1 to more than twice the number of actions, and three
+    members, two of which are of one opinion."""
     value = draw(values())
     shape = (len(value), draw(st.integers(1, 2 * len(value) + 3)))
     spread = draw(hnp.arrays(np.float64, shape, elements=st.floats(-1e3, 1e3), fill=st.just(0.0)))
-    return ActionScores(value, spread)
+    members = np.column_stack((value, value, -value))
+    return ActionScores(value, spread, members)
 
 
 @st.composite

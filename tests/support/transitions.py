@@ -48,6 +48,8 @@ def transitions(draw: st.DrawFn) -> Transition:
     """Any transition that is whole and finite, with none to some dimensions."""
     state_dim, dim = draw(st.integers(0, 4)), draw(st.integers(0, 3))
     actions = draw(_action_sets(dim, min_size=1))
+    following = draw(st.none() | _action_sets(dim, min_size=0))
+    positions = st.integers(0, len(following) - 1) if following else st.nothing()
     return Transition(
         decision_id=draw(st.text(max_size=8)),
         state=draw(_vectors(state_dim)),
@@ -56,9 +58,12 @@ def transitions(draw: st.DrawFn) -> Transition:
         reward=draw(st.floats(allow_nan=False, allow_infinity=False)),
         cost=draw(st.floats(allow_nan=False, allow_infinity=False)),
         next_state=draw(st.none() | _vectors(state_dim)),
-        next_actions=draw(st.none() | _action_sets(dim, min_size=0)),
+        next_actions=following,
         terminated=draw(st.booleans()),
         truncated=draw(st.booleans()),
         propensity=draw(st.floats(0, 1, exclude_min=True)),
         model_version=draw(st.integers(0, 2**53)),
+        next_action=draw(st.none() | positions),
+        episode_id=draw(st.text(max_size=8)),
+        step=draw(st.integers(0, 10**9)),
     )

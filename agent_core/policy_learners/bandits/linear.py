@@ -20,7 +20,9 @@ from agent_core.interfaces import (
     PolicyLearner,
     PolicyLearnerConfig,
     Scorer,
+    ServedPolicy,
     TrainingState,
+    Update,
 )
 from agent_core.types import (
     ActionScores,
@@ -41,7 +43,9 @@ class LinearConfig(PolicyLearnerConfig):
     `forgetting`: in (0, 1], the weight that older evidence keeps when new evidence comes.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({"spread", "bandit"})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {"spread", "bandit", "sets", "observes"}
+    )
     kind: Literal["linear"] = "linear"
     interactions: bool = True
     ridge: float = Field(default=1.0, gt=0)
@@ -50,8 +54,8 @@ class LinearConfig(PolicyLearnerConfig):
     def build_policy(self, spec: ProblemSpec) -> LinearPolicy:
         return LinearPolicy(spec, self.interactions, self.ridge)
 
-    def build_learner(self, policy: Policy) -> PolicyLearner:
-        assert isinstance(policy, LinearPolicy)
+    def build_learner(self, policy: LinearPolicy, spec: ProblemSpec) -> PolicyLearner:
+        del spec
         return LinearLearner(policy, self.forgetting)
 
 
@@ -93,7 +97,7 @@ class LinearLearner:
     """Updates the posterior by one rank-one step per transition; there is nothing to replay."""
 
     def __init__(self, policy: LinearPolicy, forgetting: float) -> None:
-        self.policy: Policy = policy
+        self.policy: ServedPolicy = policy
         self._linear = policy
         self._forgetting = forgetting
 
@@ -103,9 +107,9 @@ class LinearLearner:
         for x, reward in zip(features, new.reward.double(), strict=True):
             bayes.condition_(policy.mean, policy.factor, x, reward, self._forgetting)
 
-    def update(self, batch: TransitionBatch) -> dict[str, float]:
+    def update(self, batch: TransitionBatch) -> Update:
         del batch  # `observe` has already counted these
-        return {}
+        return Update({})
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         """Does nothing: the features never move."""

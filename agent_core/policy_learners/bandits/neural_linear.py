@@ -23,9 +23,11 @@ from agent_core.interfaces import (
     PolicyLearner,
     PolicyLearnerConfig,
     Scorer,
+    ServedPolicy,
     TrainingState,
+    Update,
 )
-from agent_core.networks.action_value import ActionValueNetwork, JointFeatures, NumpyFeatures
+from agent_core.networks.perceptrons import ActionValueNetwork, JointFeatures, NumpyFeatures
 from agent_core.policy_learners.gradient import GradientStep
 from agent_core.types import (
     ActionScores,
@@ -44,7 +46,9 @@ class NeuralLinearConfig(PolicyLearnerConfig):
     of each weight on them. `refresh_period_updates`: how many updates the served features stand still.
     """
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({"spread", "bandit", "replay"})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {"spread", "bandit", "sets", "observes", "replay", "gradient", "td_error"}
+    )
     kind: Literal["neural_linear"] = "neural_linear"
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
     ridge: float = Field(default=1.0, gt=0)
@@ -60,9 +64,8 @@ class NeuralLinearConfig(PolicyLearnerConfig):
     def build_policy(self, spec: ProblemSpec) -> NeuralLinearPolicy:
         return NeuralLinearPolicy(spec, self.hidden, self.ridge)
 
-    def build_learner(self, policy: Policy) -> PolicyLearner:
-        assert isinstance(policy, NeuralLinearPolicy)
-        return NeuralLinearLearner(policy, self)
+    def build_learner(self, policy: NeuralLinearPolicy, spec: ProblemSpec) -> PolicyLearner:
+        return NeuralLinearLearner(policy, self, spec)
 
 
 class NeuralLinearPolicy(Policy):
@@ -76,7 +79,7 @@ class NeuralLinearPolicy(Policy):
 
     def __init__(self, spec: ProblemSpec, hidden: tuple[int, ...], ridge: float) -> None:
         super().__init__()
-        self.body = JointFeatures(spec.state_dim, spec.action_dim, hidden)
+        self.body = JointFeatures(spec, hidden)
         self.body.requires_grad_(False)
         self.register_buffer("mean", torch.zeros(hidden[-1] + 1, dtype=torch.float64))
         self.register_buffer("factor", bayes.prior_factor(hidden[-1] + 1, ridge))
@@ -98,15 +101,14 @@ class NeuralLinearLearner:
     Of the state that `training_state` holds, `network` is the copy in training and its output layer.
     """
 
-    def __init__(self, policy: NeuralLinearPolicy, config: NeuralLinearConfig) -> None:
-        self.policy: Policy = policy
+    def __init__(
+        self, policy: NeuralLinearPolicy, config: NeuralLinearConfig, spec: ProblemSpec
+    ) -> None:
+        self.policy: ServedPolicy = policy
         self._served = policy
         self._ridge = config.ridge
-        body = policy.body
-        state_dim = 0 if body.state_in is None else body.state_in.in_features
-        self._network = ActionValueNetwork(state_dim, body.action_in.in_features, config.hidden)
-        self._network.to(policy.mean.device)
-        self._network.features.load_state_dict(body.state_dict())
+        self._network = ActionValueNetwork(spec, config.hidden).to(policy.mean.device)
+        self._network.features.load_state_dict(policy.body.state_dict())
         self._step = GradientStep(
             dict(self._network.named_parameters()),
             learning_rate=config.learning_rate,
@@ -120,9 +122,11 @@ class NeuralLinearLearner:
         for x, reward in zip(features, new.reward.double(), strict=True):
             bayes.condition_(served.mean, served.factor, x, reward)
 
-    def update(self, batch: TransitionBatch) -> dict[str, float]:
+    def update(self, batch: TransitionBatch) -> Update:
         predicted = self._network.pairs(batch.state, batch.chosen_features())
-        return self._step.descend(torch.nn.functional.mse_loss(predicted, batch.reward))
+        errors = (predicted - batch.reward).square()
+        metrics = self._step.descend((batch.weight * errors).mean())
+        return Update(metrics, errors.detach().sqrt())
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         """Serves the trained features, with the posterior of everything under them."""

@@ -1,4 +1,4 @@
-"""The action-value network in both forms."""
+"""Networks over states and actions in both forms."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from agent_core.networks.action_value import ActionValueNetwork, NumpyActionValue
+from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
+from agent_core.types import ProblemSpec
 from tests.support.learners import action_set, ragged
 
 
 def _by_hand(hidden: tuple[int, ...]) -> ActionValueNetwork:
     """All weights 1 and all biases 0, but -1 on the first layer."""
-    network = ActionValueNetwork(1, 1, hidden)
+    network = ActionValueNetwork(ProblemSpec(1, 1, 10), hidden)
     for name, parameter in network.named_parameters():
         torch.nn.init.constant_(parameter, float("bias" not in name))
     torch.nn.init.constant_(network.features.action_in.bias, -1.0)
@@ -32,7 +33,7 @@ def test_a_value_by_hand() -> None:
 
 def test_a_set_is_scored_as_its_concatenated_pairs_would_be() -> None:
     generator = np.random.default_rng(0)
-    network = ActionValueNetwork(3, 2, (8, 4))
+    network = ActionValueNetwork(ProblemSpec(3, 2, 10), (8, 4))
     sets = [action_set(generator, 4), action_set(generator, 0), action_set(generator, 2)]
     states = torch.from_numpy(generator.standard_normal((3, 3)).astype("f4"))
     first = network.features
@@ -54,7 +55,7 @@ def test_a_set_is_scored_as_its_concatenated_pairs_would_be() -> None:
 @pytest.mark.parametrize("state_dim", [0, 3])
 def test_one_action_per_state_is_a_set_of_one(state_dim: int) -> None:
     generator = np.random.default_rng(1)
-    network = ActionValueNetwork(state_dim, 2, (8, 8))
+    network = ActionValueNetwork(ProblemSpec(state_dim, 2, 10), (8, 8))
     sets = [action_set(generator, 1) for _ in range(5)]
     states = torch.from_numpy(generator.standard_normal((5, state_dim)).astype("f4"))
 
@@ -68,7 +69,7 @@ def test_one_action_per_state_is_a_set_of_one(state_dim: int) -> None:
 @pytest.mark.parametrize("size", [1, 10, 1000])
 def test_the_numpy_form_agrees(size: int, state_dim: int, hidden: tuple[int, ...]) -> None:
     generator = np.random.default_rng(size)
-    network = ActionValueNetwork(state_dim, 5, hidden)
+    network = ActionValueNetwork(ProblemSpec(state_dim, 5, 1000), hidden)
     state = generator.standard_normal(state_dim).astype("f4")
     actions = action_set(generator, size, dim=5)
     scorer = NumpyActionValue(network)
@@ -82,7 +83,7 @@ def test_the_numpy_form_agrees(size: int, state_dim: int, hidden: tuple[int, ...
 
 def test_scoring_does_not_write_into_what_was_prepared() -> None:
     generator = np.random.default_rng(2)
-    scorer = NumpyActionValue(ActionValueNetwork(0, 2, (4,)))
+    scorer = NumpyActionValue(ActionValueNetwork(ProblemSpec(0, 2, 10), (4,)))
     prepared = scorer.prepare(action_set(generator, 3).features)
     before = prepared.copy()
 

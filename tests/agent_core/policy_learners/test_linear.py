@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent_core.policy_learners.bandits.linear import LinearConfig
+from agent_core.policy_learners.bandits.linear import LinearConfig, LinearPolicy
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.training.schedule import ScheduleConfig
 from agent_core.types import ActionScores, ActionSet, ProblemSpec, Transition
@@ -26,7 +26,9 @@ def _step(state: list[float], action: list[float], reward: float) -> Transition:
 
 
 def _score(learner: AgentLearner, state: list[float], *actions: list[float]) -> ActionScores:
-    scorer = learner.policy.scorer()
+    policy = learner.policy
+    assert isinstance(policy, LinearPolicy)
+    scorer = policy.scorer()
     return scorer.score(np.array(state, np.float32), scorer.prepare(np.array(actions, np.float32)))
 
 

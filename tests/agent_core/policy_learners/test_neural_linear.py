@@ -19,7 +19,7 @@ def _learner(**config: float) -> tuple[NeuralLinearPolicy, NeuralLinearLearner]:
     settings = NeuralLinearConfig(hidden=(8,), **config)
     torch.manual_seed(0)
     policy = settings.build_policy(SPEC)
-    return policy, NeuralLinearLearner(policy, settings)
+    return policy, NeuralLinearLearner(policy, settings, SPEC)
 
 
 def _batch(count: int, seed: int = 0) -> TransitionBatch:
@@ -92,6 +92,6 @@ def test_updates_make_the_squared_error_smaller() -> None:
     _, learner = _learner(learning_rate=0.01)
     batch = _batch(64)
 
-    losses = [learner.update(batch)["loss"] for _ in range(100)]
+    losses = [learner.update(batch).metrics["loss"] for _ in range(100)]
 
     assert losses[-1] < 0.7 * losses[0]

@@ -70,6 +70,43 @@ def test_space_of_dropped_sets_is_used_again() -> None:
     assert features[offsets[:-1], 0].tolist() == list(range(1980, 2000))
 
 
+def test_a_restored_store_gives_the_same_ids_as_the_one_that_was_saved() -> None:
+    store, restored = ActionSetStore(2), ActionSetStore(2)
+    held = [store.intern(_features(n, 2)) for n in range(4)]
+    for set_id in reversed(held[1:3]):
+        store.release(set_id)
+
+    restored.load_training_state(store.training_state())
+
+    more = [_features(n, 2) for n in range(4, 8)]
+    assert [restored.intern(f) for f in more] == [store.intern(f) for f in more]
+
+
+def test_a_set_that_is_held_twice_must_be_released_twice() -> None:
+    store = ActionSetStore(2)
+    first = store.intern(_features(1, 3))
+    store.hold(first)
+    store.hold(store.empty)
+
+    store.release(first)
+
+    assert len(store) == 1
+    store.release(first)
+    assert len(store) == 0
+
+
+def test_the_content_is_the_rows_and_keys_of_the_sets_that_are_referred_to() -> None:
+    store = ActionSetStore(2)
+    first = store.intern(_features(1, 3))
+    store.intern(_features(2, 5))
+
+    # 8 rows of 2 float32, and for each set three int64 and 100 bytes for its key.
+    assert store.content_bytes == 8 * 8 + 2 * (24 + 100)
+    store.release(first)
+    assert store.content_bytes == 5 * 8 + 24 + 100
+    assert store.size_bytes >= store.content_bytes
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=300))
 def test_any_history_leaves_exactly_the_sets_that_are_referred_to(
     history: list[tuple[int, bool]],

@@ -63,3 +63,33 @@ def test_every_rule_must_be_met() -> None:
 def test_a_bound_that_makes_no_sense_is_refused(bound: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ActionFilterConfig.model_validate({"bounds": [bound]})
+
+
+def test_a_list_of_allowed_ids_removes_all_others() -> None:
+    assert _allowed(allowed=["fair", "gone"]) == [False, True, False]
+    assert _allowed(allowed=[]) == [False, False, False]
+
+
+def test_a_required_condition_must_be_met() -> None:
+    cheap = {"feature": 0, "op": "<", "value": 0.8}
+    plain = {"feature": 1, "op": "==", "value": 1}
+
+    assert _allowed(required=[cheap]) == [True, True, False]
+    assert _allowed(required=[cheap, plain]) == [False, True, False]
+
+
+def test_an_id_that_is_both_allowed_and_denied_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"\['fair'\] are both allowed and denied"):
+        ActionFilterConfig(allowed=("fair", "dear"), denied=("fair",))
+
+
+def test_it_lists_every_number_that_its_rules_read() -> None:
+    rules = {
+        "bounds": [{"feature": 4, "low": 0}],
+        "required": [{"feature": 2, "of": "state", "op": "<", "value": 1}],
+    }
+
+    assert list(ActionFilterConfig.model_validate(rules).readings()) == [
+        ("bounds.0.feature", "action", 4),
+        ("required.0.feature", "state", 2),
+    ]

@@ -14,7 +14,9 @@ from agent_core.interfaces import (
     Policy,
     PolicyLearner,
     PolicyLearnerConfig,
+    ServedPolicy,
     TrainingState,
+    Update,
 )
 from agent_core.policy_learners.bandits.linear import LinearConfig
 from agent_core.replay.fifo import FifoConfig
@@ -29,16 +31,16 @@ class _Diary:
     """A learner that writes down what it is asked to do."""
 
     def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+        self.policy: ServedPolicy = policy
         self.entries: list[str] = []
 
     def observe(self, new: TransitionBatch) -> None:
         self.entries.append(f"observe {len(new.reward)}")
 
-    def update(self, batch: TransitionBatch) -> dict[str, float]:
+    def update(self, batch: TransitionBatch) -> Update:
         self.entries.append(f"update {len(batch.reward)}")
         skipped = {"skipped_non_finite": 1.0} if len(self.entries) % 2 else {}
-        return {"loss": float(len(self.entries))} | skipped
+        return Update({"loss": float(len(self.entries))} | skipped)
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         self.entries.append(f"refresh {sum(len(batch.reward) for batch in everything)}")
@@ -51,7 +53,7 @@ class _Diary:
 
 
 class _DiaryConfig(PolicyLearnerConfig):
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({"replay"})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"replay", "sets", "observes"})
     kind: Literal["diary"] = "diary"
     period: int = 0
     written: ClassVar[list[_Diary]] = []
@@ -64,7 +66,8 @@ class _DiaryConfig(PolicyLearnerConfig):
         del spec
         return FixedPolicy()
 
-    def build_learner(self, policy: Policy) -> PolicyLearner:
+    def build_learner(self, policy: Policy, spec: ProblemSpec) -> PolicyLearner:
+        del spec
         self.written.append(_Diary(policy))
         return self.written[-1]
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import collections
+from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import numpy as np
 import pytest
+from redis.asyncio import Redis
 
 from service.decisions.records import decode_response
+from service.decisions.replay import replay
 from service.policies.audit import audit
 from tests.service.conftest import Put
-from tests.support.policies import bandit, featured, with_agent
+from tests.support.api import settings_for
+from tests.support.policies import bandit, featured, sequential, with_agent
 
 BODY: dict[str, Any] = {"observation": {"vector": [1.0, 2.0]}, "actions": ["a", "b", "c"]}
 
@@ -402,3 +406,44 @@ async def test_a_denied_baseline_is_not_the_way_out_of_an_empty_set(
     await put(with_agent(bandit(empty_action_set="baseline"), **DENYING))
 
     problem(await act(api, excluded_actions=["b", "c"], baseline_action="a"), 422, "ActionSetEmpty")
+
+
+DEEP: dict[str, Any] = {
+    "policy_learner": {"kind": "bootstrapped_dqn"},
+    "exploration": {"kind": "deep"},
+}
+
+
+async def test_deep_exploration_keeps_to_one_opinion_for_an_episode(
+    api: httpx.AsyncClient, put: Put, redis_client: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """The same state at every step: within an episode the action is the same, over episodes it is not,
+    and it can be computed again."""
+    await put(with_agent(sequential(), **DEEP))
+
+    def step(episode: int, number: int) -> dict[str, Any]:
+        place = {"episode_id": f"e{episode}", "step": number}
+        return {"decision_id": f"{episode}.{number}", "episode": place}
+
+    requests = [step(episode, number) for episode in range(40) for number in range(5)]
+    shared = BODY | {"actions": ["left", "right"]}
+    response = await api.post("/v1/act:batch", json={"defaults": shared, "requests": requests})
+
+    taken = [answer["action"]["id"] for answer in response.json()["responses"]]
+    episodes = [set(taken[at : at + 5]) for at in range(0, 200, 5)]
+    assert {len(actions) for actions in episodes} == {1}
+    assert set().union(*episodes) == {"left", "right"}
+    found = await replay(redis_client, settings_for(redis_url, tmp_path), "7.3", "cart")
+    assert found.differences == []
+
+
+async def test_without_an_episode_every_decision_has_an_opinion_of_its_own(
+    api: httpx.AsyncClient, put: Put
+) -> None:
+    await put(with_agent(sequential(), **DEEP))
+    requests = [BODY | {"actions": ["left", "right"]}] * 40
+
+    response = await api.post("/v1/act:batch", json={"requests": requests})
+
+    taken = {answer["action"]["id"] for answer in response.json()["responses"]}
+    assert taken == {"left", "right"}

@@ -7,9 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
+from agent_core.types import Transition
+from service.replay.codec import decode_transition
+from service.repository import PolicyKeys
 from tests.service.conftest import Put
-from tests.support.policies import bandit, featured, sequential
+from tests.support.policies import bandit, featured, sequential, with_agent
 
 BODY: dict[str, Any] = {"observation": {"vector": [1.0, 2.0]}, "actions": ["a", "b", "c"]}
 
@@ -321,6 +325,38 @@ async def test_a_transition_of_another_system_reaches_the_learner_once(
     assert (changed.status_code, changed.json()["code"]) == (409, "Contradiction")
     counts = (await api.get("/v1/policies/cart")).json()["counts"]
     assert counts["replay_length"] == 1
+
+
+async def only_transition(client: Redis) -> Transition:
+    entries: Any = await client.xrange(PolicyKeys("cart").replay)
+    [(_, fields)] = entries
+    return decode_transition(fields[b"b"]).transition
+
+
+async def test_a_logged_transition_says_where_in_whose_episode_it_stands(
+    api: httpx.AsyncClient, put: Put, redis_client: Redis
+) -> None:
+    await put(sequential())
+
+    await api.post("/v1/observe", json={"transition": FOREIGN | {"step": 7}})
+
+    made = await only_transition(redis_client)
+    assert (made.episode_id, made.step, made.next_action) == ("legacy@7/theirs", 7, None)
+
+
+async def test_the_history_of_a_policy_begins_with_a_logged_transition(
+    api: httpx.AsyncClient, put: Put, redis_client: Redis
+) -> None:
+    """Two steps in sight, rows of a flag, two observed, and left, right or unknown. Seen: [0, 1], then
+    right was taken, then [1, 1]."""
+    await put(with_agent(sequential(), history={"kind": "stacking", "window": 2}))
+
+    await api.post("/v1/observe", json={"transition": FOREIGN})
+
+    made = await only_transition(redis_client)
+    assert made.state.tolist() == [0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0]
+    assert made.next_state is not None
+    assert made.next_state.tolist() == [1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,22 @@ async def test_the_next_decision_is_what_follows(world: World) -> None:
     assert await ends(world) == {"e.0": "then 1", "e.1": "terminated"}
 
 
+async def test_what_was_done_next_and_where_comes_with_each_step(world: World) -> None:
+    """Step 1 took right, which is position 1; the last step was followed by nothing."""
+    await step(world, 0)
+    await world.decide("e.1", actions=BOTH, action="right", episode=("e", 1))
+    await world.reward("e.1", 1.0, final=True)
+    await world.seal("e", "truncated", END)
+
+    await world.join()
+
+    made = await world.transitions()
+    assert [(one.episode_id, one.step, one.next_action) for one in made] == [
+        ("e", 0, 1),
+        ("e", 1, None),
+    ]
+
+
 async def test_the_next_actions_are_those_that_could_be_taken_next(redis_url: str) -> None:
     """Of left, right and wait the next caller excluded right, and safety denies wait."""
     ids = ["left", "right", "wait"]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_core.safety.action_filter import ActionFilterConfig
+from service.decisions.repository import EpisodePlace
 from service.decisions.schemas import Observation
 from service.feedback.ledger import Aggregation, Ledger, LedgerReward
 from service.feedback.schemas import EpisodeEnd
@@ -301,6 +302,33 @@ def test_the_next_actions_are_those_that_could_be_taken(frame: Frame) -> None:
     assert after.actions.ids == ("b",)
     only_b, _ = frame.encoding.actions(["b"])
     np.testing.assert_array_equal(after.actions.features, only_b.features)
+
+
+@pytest.mark.parametrize(
+    ("action_id", "position"), [("b", 0), ("a", None), ("c", None)], ids=["b", "excluded", "denied"]
+)
+def test_what_was_done_next_is_a_position_among_what_could_be_done(
+    frame: Frame, action_id: str, position: int | None
+) -> None:
+    """Only b is left of a, b, c; a baseline may have been taken from what was denied."""
+    after = next_step(taken(excluded=["a"], action_id=action_id), frame)
+
+    assert after.action == position
+
+
+def test_where_a_step_stands_is_part_of_what_is_learned(frame: Frame) -> None:
+    third = taken(place=EpisodePlace("e", 3))
+    after = next_step(taken(action_id="b"), frame)
+
+    made = transition_of("d", third, Settled("rewarded", 1.0, 0.0), frame, after)
+
+    assert (made.episode_id, made.step, made.next_action) == ("e", 3, 1)
+
+
+def test_outside_of_an_episode_there_is_no_place_and_no_next_action(frame: Frame) -> None:
+    made = transition_of("d", taken(), Settled("rewarded", 1.0, 0.0), frame, Successor())
+
+    assert (made.episode_id, made.step, made.next_action) == ("", 0, None)
 
 
 def test_nothing_may_be_left_to_do(frame: Frame) -> None:

@@ -13,10 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_core.types import ActionSet, Transition
-from service.replay.codec import CodecError, decode_transition, encode_transition
+from service.replay.codec import (
+    CERTAIN_DENSITY,
+    CodecError,
+    decode_transition,
+    encode_transition,
+)
 from tests.support.transitions import a_transition, transitions
 
-_NAN = float("nan")
+_NAN, _INFINITY = float("nan"), float("inf")
+_ONE = np.ones((1, 2), np.float32)
 
 
 def _plain(value: Any) -> Any:
@@ -85,7 +91,7 @@ def test_garbage_is_refused(garbage: bytes) -> None:
 
 @given(garbage=st.binary(min_size=4, max_size=200))
 def test_garbage_with_the_right_format_and_checksum_is_refused(garbage: bytes) -> None:
-    data = _with_valid_checksum(b"\x01\0\0\0\0" + garbage)
+    data = _with_valid_checksum(b"\x02\0\0\0\0" + garbage)
 
     with pytest.raises(CodecError):
         decode_transition(data)
@@ -105,13 +111,15 @@ def test_damage_under_a_right_checksum_is_refused_or_still_a_whole_transition(
 
     assert stored.action < len(stored.actions)
     assert stored.actions.features.shape[0] == len(stored.actions)
-    assert 0 < stored.propensity <= 1
+    assert 0 < stored.propensity <= (1 if len(stored.actions) > 1 else np.inf)
+    assert stored.next_action is None or stored.next_action < len(stored.next_actions or ())
     assert np.isfinite(stored.reward)
     assert np.isfinite(stored.state).all()
 
 
-def test_another_format_is_named_as_such() -> None:
-    data = b"\x02" + encode_transition(a_transition(), "f:1")[1:]
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_format_is_named_as_such(number: int) -> None:
+    data = bytes([number]) + encode_transition(a_transition(), "f:1")[1:]
 
     with pytest.raises(CodecError) as refusal:
         decode_transition(data)
@@ -154,6 +162,19 @@ def test_numbers_that_are_not_finite_are_refused_wherever_they_stand(
         ({"model_version": -1}, "corrupt"),
         ({"actions": ActionSet(("a", "a"), np.zeros((2, 1), np.float32))}, "corrupt"),
         ({"actions": ActionSet(("a", "b"), np.zeros((3, 1), np.float32))}, "corrupt"),
+        ({"next_action": 0}, "corrupt"),
+        (
+            {"next_actions": ActionSet((), np.zeros((0, 3), np.float32)), "next_action": 0},
+            "corrupt",
+        ),
+        ({"next_actions": a_transition().actions, "next_action": 3}, "corrupt"),
+        ({"next_actions": a_transition().actions, "next_action": -1}, "corrupt"),
+        ({"step": -1}, "corrupt"),
+        (
+            {"actions": ActionSet(("box",), _ONE), "action": 0, "propensity": _INFINITY},
+            "non_finite",
+        ),
+        ({"actions": ActionSet(("box",), _ONE), "action": 0, "propensity": 0.0}, "corrupt"),
     ],
 )
 def test_a_transition_that_contradicts_itself_is_refused(
@@ -165,3 +186,22 @@ def test_a_transition_that_contradicts_itself_is_refused(
         decode_transition(data)
 
     assert refusal.value.reason == reason
+
+
+@pytest.mark.parametrize("density", [0.25, 7.5, CERTAIN_DENSITY])
+def test_the_density_of_a_continuous_action_may_be_above_1(density: float) -> None:
+    """A box action is a set of one; on a box of side 0.1 a uniform draw has density 10."""
+    taken = a_transition(actions=ActionSet(("box",), _ONE), action=0, propensity=density)
+
+    stored = decode_transition(encode_transition(taken, "f:1")).transition
+
+    assert stored.propensity == density
+
+
+def test_where_a_step_stands_in_its_episode_comes_back() -> None:
+    following = ActionSet(("a", "b"), np.zeros((2, 3), np.float32))
+    place = {"episode_id": "café", "step": 12, "next_actions": following, "next_action": 1}
+
+    stored = decode_transition(encode_transition(a_transition(**place), "f:1")).transition
+
+    assert (stored.episode_id, stored.step, stored.next_action) == ("café", 12, 1)

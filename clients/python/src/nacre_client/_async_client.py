@@ -118,7 +118,7 @@ class AsyncClient(BaseClient):
     async def act(
         self,
         observation: Observation,
-        actions: Actions,
+        actions: Actions | None = None,
         *,
         fallback: Fallback | None = None,
         **options: Unpack[ActOptions],
@@ -126,7 +126,8 @@ class AsyncClient(BaseClient):
         """Which of the available actions to take now.
 
         `observation`: floats, or nested named features. `actions`: ids of the policy's catalog, or
-        actions with their own vector or features. `fallback`: overrides the client's.
+        actions with their own vector or features; left out where actions are continuous, and the answer
+        is then `decision.action.value`. `fallback`: overrides the client's.
         Further options: see `ActOptions`.
 
         Raises:

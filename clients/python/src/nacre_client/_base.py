@@ -6,6 +6,7 @@ Nothing here waits for anything; the two clients only add the waiting.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -85,7 +86,7 @@ class BaseClient:
         return name
 
     def _act_body(
-        self, observation: Observation, actions: Actions, options: ActOptions
+        self, observation: Observation, actions: Actions | None, options: ActOptions
     ) -> JsonObject:
         """The body of one act request. Its decision id is made here if need be, so a retry is safe."""
         body = _calls.act_body(observation, actions, **options)
@@ -174,7 +175,8 @@ class BaseClient:
     # The local fallback
 
     def _local_decision(self, body: JsonObject, fallback: Fallback, error: NacreError) -> Decision:
-        """The baseline action, or else the first that is allowed, chosen here because nobody else could.
+        """The baseline action, or else the first that is allowed, chosen here because nobody else could; of
+        continuous actions the baseline, or else the centre of the box that was named.
 
         The id is a new one: the service may have decided after all, under the id that was sent, and a
         reward for what this client played must never be credited to what the service chose.
@@ -185,15 +187,15 @@ class BaseClient:
         action = _baseline(body) if fallback == "baseline" else None
         if action is None:
             raise error
-        logger.warning("nacre_client fell back to action %s: %s", action.id, error)
+        logger.warning("nacre_client fell back to action %s: %s", action.id or action.value, error)
         return Decision(
             decision_id=f"local-{new_id()}",
             policy=body.get("policy", ""),
             action=action,
-            propensity=1.0,
+            propensity=1.0 if action.id else math.inf,
             reason="fallback",
             model_version="local",
-            ranking=(RankedAction(action.id, 1.0),),
+            ranking=(RankedAction(action.id, 1.0),) if action.id else (),
             reasons_detail={
                 "fallback": str(error),
                 "sent_decision_id": body["decision_id"],
@@ -205,6 +207,8 @@ class BaseClient:
 
 def _baseline(body: JsonObject) -> ChosenAction | None:
     """The named baseline action if it may be played, else the first that may, else None."""
+    if "actions" not in body:
+        return _continuous_baseline(body)
     ids = [_action_id(action) for action in body.get("actions", ())]
     excluded = set(body.get("excluded_actions", ()))
     allowed = [name for name in ids if name not in excluded]
@@ -213,6 +217,16 @@ def _baseline(body: JsonObject) -> ChosenAction | None:
     wanted = body.get("baseline_action")
     name = wanted if wanted in allowed else allowed[0]
     return ChosenAction(name, ids.index(name))
+
+
+def _continuous_baseline(body: JsonObject) -> ChosenAction | None:
+    wanted, space = body.get("baseline_action"), body.get("action_space")
+    if isinstance(wanted, list):
+        return ChosenAction(value=tuple(wanted))
+    if space is None:
+        return None
+    limits = zip(space["low"], space["high"], strict=True)
+    return ChosenAction(value=tuple((low + high) / 2 for low, high in limits))
 
 
 def _action_id(action: str | Mapping[str, Any]) -> str:

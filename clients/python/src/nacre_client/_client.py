@@ -120,7 +120,7 @@ class Client(BaseClient):
     def act(
         self,
         observation: Observation,
-        actions: Actions,
+        actions: Actions | None = None,
         *,
         fallback: Fallback | None = None,
         **options: Unpack[ActOptions],
@@ -128,7 +128,8 @@ class Client(BaseClient):
         """Which of the available actions to take now.
 
         `observation`: floats, or nested named features. `actions`: ids of the policy's catalog, or
-        actions with their own vector or features. `fallback`: overrides the client's.
+        actions with their own vector or features; left out where actions are continuous, and the answer
+        is then `decision.action.value`. `fallback`: overrides the client's.
         Further options: see `ActOptions`.
 
         Raises:

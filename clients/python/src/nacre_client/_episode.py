@@ -99,7 +99,10 @@ class Episode(_Bookkeeping):
         self._client = client
 
     def act(
-        self, observation: Observation, actions: Actions, **options: Unpack[StepOptions]
+        self,
+        observation: Observation,
+        actions: Actions | None = None,
+        **options: Unpack[StepOptions],
     ) -> Decision:
         """The decision of this step. See `Client.act`."""
         merged = self._step_options(options)
@@ -169,7 +172,10 @@ class AsyncEpisode(_Bookkeeping):
         self._client = client
 
     async def act(
-        self, observation: Observation, actions: Actions, **options: Unpack[StepOptions]
+        self,
+        observation: Observation,
+        actions: Actions | None = None,
+        **options: Unpack[StepOptions],
     ) -> Decision:
         """The decision of this step. See `AsyncClient.act`."""
         merged = self._step_options(options)

@@ -6,6 +6,7 @@ older client. For the same reason fields with a fixed set of words (`reason`, `s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -18,10 +19,20 @@ UNFINISHED_JOB_STATES = frozenset({"queued", "pending", "running"})
 
 @dataclass(frozen=True, slots=True)
 class ChosenAction:
-    """The action to take: its id, and its position among the actions that were sent."""
+    """The action to take: its `id`, and its `index` among the actions that were sent.
 
-    id: str
-    index: int
+    A continuous action is its `value`, one number for each dimension; it has no id ("") and no index (-1).
+    """
+
+    id: str = ""
+    index: int = -1
+    value: tuple[float, ...] = ()
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> ChosenAction:
+        if "value" in body:
+            return cls(value=tuple(body["value"]))
+        return cls(body["id"], body["index"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +58,16 @@ class Assignment:
 
     @classmethod
     def from_wire(cls, body: Mapping[str, Any]) -> Assignment:
-        return cls(body["arm"], body["arm_probability"], body["arm_propensity"])
+        return cls(body["arm"], body["arm_probability"], _density(body["arm_propensity"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One choice.
 
-    `propensity`: probability in (0, 1] of `action` under everything that really ran. `ranking`: every
-    available action with its probability. `reason`: policy, explore, baseline, fallback or
+    `propensity`: probability in (0, 1] of `action` under everything that really ran. Of a continuous action
+    it is the density, which may be above 1, and is infinite where the action was not drawn. `ranking`: every
+    available action with its probability; empty where actions are continuous. `reason`: policy, explore, baseline, fallback or
     safety_override. `reward_deadline`: rewards after it come too late to be learned from.
     `is_replayed`: the service had already made this decision and returned the stored one.
     `is_local`: the service was away and this client fell back; the service knows nothing of this id.
@@ -81,12 +93,12 @@ class Decision:
 
     @classmethod
     def from_wire(cls, body: Mapping[str, Any], *, is_replayed: bool = False) -> Decision:
-        action, assignment = body["action"], body.get("assignment")
+        assignment = body.get("assignment")
         return cls(
             decision_id=body["decision_id"],
             policy=body["policy"],
-            action=ChosenAction(action["id"], action["index"]),
-            propensity=body["propensity"],
+            action=ChosenAction.from_wire(body["action"]),
+            propensity=_density(body["propensity"]),
             reason=body["reason"],
             model_version=body.get("model_version", ""),
             config_hash=body.get("config_hash", ""),
@@ -332,6 +344,11 @@ class Health:
 def _known(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `body` that the dataclass `kind` has. Missing ones end in a TypeError of `kind`."""
     return {one.name: body[one.name] for one in fields(kind) if one.name in body}
+
+
+def _density(value: float | None) -> float:
+    """JSON has no infinity: what was not drawn from a density comes as null."""
+    return math.inf if value is None else value
 
 
 def _time(value: str | None) -> datetime | None:

@@ -41,7 +41,9 @@ class StepOptions(TypedDict, total=False):
 
     `decision_id`: at most 256 characters, the idempotency key; made here when left out.
     `subject`: the person or thing decided for; the same subject stays in the same rollout arm.
-    `excluded_actions`: ids that must not be chosen now. `baseline_action`: id of the safe choice.
+    `excluded_actions`: ids that must not be chosen now. `baseline_action`: id of the safe choice, or the
+    safe vector where actions are continuous. `action_space`: the box that is expected of a policy with
+    continuous actions, `{"type": "box", "low": [...], "high": [...]}`; another one is refused.
     `defer_activation`: True when the choice may never be shown; call `activate` once it is.
     `mode`: may only lower the privilege of the policy. `explore`: False takes the best action.
     `deadline_ms`: bounds the whole call, retries included. `metadata`: kept in the log, never a feature.
@@ -50,7 +52,8 @@ class StepOptions(TypedDict, total=False):
     decision_id: str | None
     subject: str | None
     excluded_actions: Sequence[str] | None
-    baseline_action: str | None
+    baseline_action: str | Sequence[float] | SupportsToList | None
+    action_space: Mapping[str, Any] | None
     defer_activation: bool | None
     mode: Mode | None
     explore: bool | None

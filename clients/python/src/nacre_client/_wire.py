@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from ._errors import InputError
-from ._requests import Action, Actions, Observation
+from ._requests import Action, Actions, Observation, SupportsToList
 
 DEEPEST_LEVEL = 64
 
@@ -47,6 +47,17 @@ def actions_body(actions: Actions) -> list[Any]:
     return [
         item if isinstance(item, str) else _action_body(item, at) for at, item in enumerate(listed)
     ]
+
+
+def baseline_body(action: str | Sequence[float] | SupportsToList) -> str | list[Any]:
+    """The safe action: an id stays an id, anything else is a vector.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(action, str):
+        return action
+    return _listed(action, "baseline_action", "an id, or a list of floats")
 
 
 def _action_body(item: Any, at: int) -> Mapping[str, Any]:

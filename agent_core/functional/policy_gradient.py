@@ -1,0 +1,53 @@
+"""Distributions over ragged action sets, and the objectives that move them.
+
+Letters: B decisions with N actions in all; `segments` `[N]` names the decision of each action. Nothing
+pads, so what a decision contributes does not depend on how many actions the others have.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from agent_core.functional.segments import segment_max, segment_sum
+
+
+def log_probabilities(logits: torch.Tensor, segments: torch.Tensor, count: int) -> torch.Tensor:
+    """`[N]` logarithms of the softmax of `logits` `[N]` within each set. `count`: B."""
+    highest = segment_max(logits.detach(), segments, count)
+    shifted = logits - highest.index_select(0, segments)
+    total = segment_sum(shifted.exp(), segments, count)
+    return shifted - total.index_select(0, segments).log()
+
+
+def entropies(log_p: torch.Tensor, segments: torch.Tensor, count: int) -> torch.Tensor:
+    """`[B]` entropies in nats, with their gradient, of log-probabilities `log_p` `[N]`; 0 for an empty set."""
+    return -segment_sum(log_p.exp() * log_p, segments, count)
+
+
+def expectations(
+    values: torch.Tensor, log_p: torch.Tensor, segments: torch.Tensor, count: int
+) -> torch.Tensor:
+    """`[B]` means of `values` `[N]` under the distributions with logarithms `log_p` `[N]`."""
+    return segment_sum(log_p.exp() * values, segments, count)
+
+
+def log_of_propensity(propensity: torch.Tensor) -> torch.Tensor:
+    """`[B]` finite logarithms: what float32 rounds to zero is taken as its smallest number."""
+    return propensity.clamp_min(torch.finfo(propensity.dtype).tiny).log()
+
+
+def clipped_surrogate(
+    log_ratio: torch.Tensor, advantage: torch.Tensor, clip: float
+) -> torch.Tensor:
+    """`[B]`, to be maximized: min(r * A, clip(r, 1 - clip, 1 + clip) * A); Schulman et al. 2017, eq. 7.
+
+    `log_ratio`: `[B]`, log r, the log-probability of the action now minus when it was taken.
+    """
+    ratio = log_ratio.exp()
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+def standardized(advantage: torch.Tensor) -> torch.Tensor:
+    """`[B]` with mean 0 and deviation 1; zeros where all are equal."""
+    centred = advantage - advantage.mean()
+    return centred / (centred.square().mean().sqrt() + 1e-8)

@@ -1,0 +1,1 @@
+"""What was seen before, as a part of the state."""

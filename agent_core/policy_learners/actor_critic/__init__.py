@@ -1,0 +1,1 @@
+"""Learners with an actor over action sets, or over a box."""

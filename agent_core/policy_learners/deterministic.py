@@ -1,0 +1,175 @@
+"""Deterministic policy gradients over a box: what DDPG, TD3 and TD3 with behaviour cloning share.
+
+Lillicrap et al. 2016; Fujimoto, van Hoof & Meger 2018. An algorithm is an `ActorLoss`, a pure function of
+an actor, critics and a batch, and a few numbers; the rest is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Protocol
+
+import torch
+from pydantic import Field, PositiveInt
+
+from agent_core.functional.td import one_step_target
+from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
+from agent_core.networks.box import BoxActor, BoxCritics
+from agent_core.policy_learners.box import (
+    DeterministicBoxPolicy,
+    SavedParts,
+    UpdateNoise,
+    adam_of,
+    frozen_copy,
+    move_towards,
+    named,
+)
+from agent_core.types import ProblemSpec, TransitionBatch
+
+
+class DeterministicConfig(PolicyLearnerConfig):
+    """What configures all of them.
+
+    `hidden`: widths of the layers of actor and critics. `discount`: in [0, 1], what a reward one step
+    later is worth. `target_mix`: in (0, 1], how far targets move whenever the actor does.
+    """
+
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
+    discount: float = Field(default=0.99, ge=0, le=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    max_gradient_norm: float = Field(default=10.0, gt=0)
+    target_mix: float = Field(default=0.005, gt=0, le=1)
+
+    def build_policy(self, spec: ProblemSpec) -> DeterministicBoxPolicy:
+        return DeterministicBoxPolicy(spec, self.hidden)
+
+
+class TwinDelayedConfig(DeterministicConfig):
+    """The safeguards of TD3.
+
+    `actor_period_updates`: the actor moves at every so many updates. `smoothing`: standard deviation of the
+    noise on target actions, cut off at `smoothing_limit`; both in shares of half the box.
+    """
+
+    actor_period_updates: int = Field(default=2, ge=1)
+    smoothing: float = Field(default=0.2, ge=0)
+    smoothing_limit: float = Field(default=0.5, ge=0)
+
+
+class ActorLoss(Protocol):
+    """A scalar, with gradient, that falls as the actions of `actor` improve under `critics`."""
+
+    def __call__(
+        self, actor: BoxActor, critics: BoxCritics, batch: TransitionBatch
+    ) -> torch.Tensor: ...
+
+
+def smoothed_target(
+    actor: BoxActor,
+    critics: BoxCritics,
+    batch: TransitionBatch,
+    noise: torch.Tensor,
+    discount: float,
+) -> torch.Tensor:
+    """`[B]`: reward + discount * the lowest value of a smoothed next action (Fujimoto et al. 2018, eq. 14).
+
+    `actor`, `critics`: the targets. `noise`: `[B, D]`, in shares of half the box. With one critic and
+    no noise it is the target of Lillicrap et al. 2016.
+    """
+    action = actor.shifted(batch.next_state, noise)
+    lowest = critics(batch.next_state, action).amin(dim=0)
+    return one_step_target(batch.reward, batch.bootstraps, lowest, discount)
+
+
+def squared_loss(errors: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Scalar: for each of M critics the mean of weight * error^2, added up; `errors`: `[M, B]`."""
+    return (weight * errors.square()).mean(dim=1).sum()
+
+
+def value_loss(actor: BoxActor, critics: BoxCritics, batch: TransitionBatch) -> torch.Tensor:
+    """Minus the mean of weight * the first critic's value of the actor's action (Lillicrap et al. 2016,
+    eq. 6; Fujimoto et al. 2018, algorithm 1)."""
+    return -(batch.weight * critics.first(batch.state, actor(batch.state))).mean()
+
+
+class DeterministicLearner:
+    """Trains the served actor. The delay counts the learner's own updates, and is saved with it.
+
+    `critics`: how many; the lowest counts. The others are as in `TwinDelayedConfig`.
+    """
+
+    def __init__(
+        self,
+        policy: DeterministicBoxPolicy,
+        actor_loss: ActorLoss,
+        config: DeterministicConfig,
+        spec: ProblemSpec,
+        *,
+        critics: int,
+        actor_period_updates: int = 1,
+        smoothing: float = 0.0,
+        smoothing_limit: float = 0.0,
+    ) -> None:
+        self.policy: ServedPolicy = policy
+        self._config = config
+        self._actor_loss = actor_loss
+        self._period = actor_period_updates
+        self._smoothing, self._smoothing_limit = smoothing, smoothing_limit
+        self._actor = policy.actor
+        self._critics = BoxCritics(spec, config.hidden, critics).to(policy.actor.units.low.device)
+        self._target_actor = frozen_copy(self._actor)
+        self._target_critics = frozen_copy(self._critics)
+        self._actor_step = adam_of(self._actor, config.learning_rate, config.max_gradient_norm)
+        self._critic_step = adam_of(self._critics, config.learning_rate, config.max_gradient_norm)
+        self._updates = 0
+        self._noise = UpdateNoise()
+        self._saved = SavedParts(
+            {
+                "critics": self._critics,
+                "target_actor": self._target_actor,
+                "target_critics": self._target_critics,
+            },
+            {"actor": self._actor_step, "critics": self._critic_step},
+        )
+
+    def observe(self, new: TransitionBatch) -> None:
+        """Does nothing: everything is learned from replay."""
+
+    def update(self, batch: TransitionBatch) -> Update:
+        self._noise.begin_update()
+        target = self._target(batch)
+        errors = self._critics.chosen(batch) - target
+        metrics = named("critic", self._critic_step.descend(squared_loss(errors, batch.weight)))
+        if "skipped_non_finite" in metrics:
+            self._noise.take_back()
+            return Update(metrics)
+        self._updates += 1
+        if self._updates % self._period == 0:
+            metrics |= self._move_actor(batch)
+        metrics |= {"mean_target": float(target.mean())}
+        return Update(metrics, errors.detach().abs().mean(dim=0))
+
+    def _target(self, batch: TransitionBatch) -> torch.Tensor:
+        noise = self._smoothing * self._noise.normals(batch.chosen_features())
+        noise = noise.clamp(-self._smoothing_limit, self._smoothing_limit)
+        targets = self._target_actor, self._target_critics
+        return smoothed_target(*targets, batch, noise, self._config.discount)
+
+    def _move_actor(self, batch: TransitionBatch) -> dict[str, float]:
+        loss = self._actor_loss(self._actor, self._critics, batch)
+        metrics = named("actor", self._actor_step.descend(loss))
+        move_towards(self._target_actor, self._actor, self._config.target_mix)
+        move_towards(self._target_critics, self._critics, self._config.target_mix)
+        return metrics
+
+    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
+        """Does nothing: no statistics go stale."""
+
+    def training_state(self) -> TrainingState:
+        counted = {"updates": torch.tensor(self._updates)}
+        return self._saved.training_state() | self._noise.training_state() | counted
+
+    def load_training_state(self, state: TrainingState) -> None:
+        self._saved.load_training_state(state)
+        self._noise.load_training_state(state)
+        self._updates = int(state["updates"])

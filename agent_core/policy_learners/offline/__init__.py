@@ -1,0 +1,1 @@
+"""Learners of logged data that somebody else decided."""

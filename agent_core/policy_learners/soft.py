@@ -1,0 +1,199 @@
+"""Soft actor-critics over a box: what `sac` and `distributional_sac` share.
+
+Haarnoja et al. 2018, "Soft Actor-Critic Algorithms and Applications", algorithm 1. One difference: entropy
+is measured over the unit box [-1, 1]^D, not over the box in its own units. In other units it differs by
+a constant, which would pay for longer episodes in millimetres and fine them in metres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Protocol
+
+import torch
+from pydantic import Field, PositiveInt
+
+from agent_core.functional.td import one_step_target
+from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
+from agent_core.networks.box import BoxCritics, SquashedGaussianActor, Temperature
+from agent_core.policy_learners.box import (
+    SavedParts,
+    SquashedGaussianPolicy,
+    UpdateNoise,
+    adam_of,
+    frozen_copy,
+    move_towards,
+    named,
+)
+from agent_core.types import ProblemSpec, TransitionBatch
+
+
+class SoftConfig(PolicyLearnerConfig):
+    """What configures both.
+
+    `hidden`: widths of the layers of actor and critics. `discount`: in [0, 1], what a reward one step
+    later is worth. `target_mix`: in (0, 1], how far target critics move at each update. `target_entropy`:
+    what the temperature holds the entropy to, in nats for each dimension of the unit box; below log(2),
+    the entropy of the uniform distribution. `initial_temperature`: in units of the reward.
+    """
+
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
+    discount: float = Field(default=0.99, ge=0, le=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    max_gradient_norm: float = Field(default=10.0, gt=0)
+    target_mix: float = Field(default=0.005, gt=0, le=1)
+    target_entropy: float = Field(default=-1.0, lt=0.69)
+    initial_temperature: float = Field(default=1.0, gt=0)
+
+    def build_policy(self, spec: ProblemSpec) -> SquashedGaussianPolicy:
+        return SquashedGaussianPolicy(spec, self.hidden)
+
+
+class Reading(Protocol):
+    """How the outputs `[M, B, ...]` of M critics are read and taught."""
+
+    def following(self, outputs: torch.Tensor) -> torch.Tensor:
+        """`[B]`, or `[B, J]` equally likely returns: what counts in a target."""
+        ...
+
+    def loss(
+        self, outputs: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        """A scalar; `target` has the shape of `following`, `weight` is `[B]`."""
+        ...
+
+    def errors(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """`[B]` absolute errors."""
+        ...
+
+    def worth(self, outputs: torch.Tensor) -> torch.Tensor:
+        """`[B]`: what the actor maximizes."""
+        ...
+
+
+def soft_target(
+    actor: SquashedGaussianActor,
+    critics: BoxCritics,
+    reading: Reading,
+    batch: TransitionBatch,
+    normals: torch.Tensor,
+    temperature: torch.Tensor,
+    discount: float,
+) -> torch.Tensor:
+    """`[B]` or `[B, J]`: reward + discount * (what follows - temperature * log-density); eq. 3 and 5.
+
+    `critics`: the targets. `normals`: `[B, D]`, the draw of the next action.
+    """
+    action, log_density = actor.sample(batch.next_state, normals)
+    following = reading.following(critics(batch.next_state, action))
+    reward, bootstraps, paid = (
+        one.reshape(-1, *[1] * (following.dim() - 1))
+        for one in (batch.reward, batch.bootstraps, temperature * log_density)
+    )
+    return one_step_target(reward, bootstraps, following - paid, discount)
+
+
+def soft_actor_loss(
+    actor: SquashedGaussianActor,
+    critics: BoxCritics,
+    reading: Reading,
+    batch: TransitionBatch,
+    normals: torch.Tensor,
+    temperature: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean of weight * (temperature * log-density - worth) (eq. 9), and log-densities `[B]`."""
+    action, log_density = actor.sample(batch.state, normals)
+    worth = reading.worth(critics(batch.state, action))
+    return (batch.weight * (temperature * log_density - worth)).mean(), log_density.detach()
+
+
+class SoftLearner:
+    """The policy that is served is the one in training; only critics have targets."""
+
+    def __init__(
+        self,
+        policy: SquashedGaussianPolicy,
+        critics: BoxCritics,
+        reading: Reading,
+        config: SoftConfig,
+        spec: ProblemSpec,
+    ) -> None:
+        self.policy: ServedPolicy = policy
+        self._config = config
+        self._reading = reading
+        self._target_entropy = config.target_entropy * spec.action_dim
+        device = policy.actor.units.low.device
+        self._actor = policy.actor
+        self._critics = critics.to(device)
+        self._target_critics = frozen_copy(self._critics)
+        self._temperature = Temperature(config.initial_temperature).to(device)
+        rate, norm = config.learning_rate, config.max_gradient_norm
+        self._actor_step = adam_of(self._actor, rate, norm)
+        self._critic_step = adam_of(self._critics, rate, norm)
+        self._temperature_step = adam_of(self._temperature, rate, norm)
+        self._noise = UpdateNoise()
+        self._saved = SavedParts(
+            {
+                "critics": self._critics,
+                "target_critics": self._target_critics,
+                "temperature": self._temperature,
+            },
+            {
+                "actor": self._actor_step,
+                "critics": self._critic_step,
+                "temperature": self._temperature_step,
+            },
+        )
+
+    def observe(self, new: TransitionBatch) -> None:
+        """Does nothing: everything is learned from replay."""
+
+    def update(self, batch: TransitionBatch) -> Update:
+        self._noise.begin_update()
+        target = self._target(batch)
+        outputs = self._critics.chosen(batch)
+        loss = self._reading.loss(outputs, target, batch.weight)
+        metrics = named("critic", self._critic_step.descend(loss))
+        if "skipped_non_finite" in metrics:
+            self._noise.take_back()
+            return Update(metrics)
+        metrics |= self._move_actor(batch)
+        move_towards(self._target_critics, self._critics, self._config.target_mix)
+        metrics |= {"mean_target": float(target.mean())}
+        return Update(metrics, self._reading.errors(outputs.detach(), target))
+
+    @torch.no_grad()
+    def _target(self, batch: TransitionBatch) -> torch.Tensor:
+        return soft_target(
+            self._actor,
+            self._target_critics,
+            self._reading,
+            batch,
+            self._noise.normals(batch.chosen_features()),
+            self._temperature(),
+            self._config.discount,
+        )
+
+    def _move_actor(self, batch: TransitionBatch) -> dict[str, float]:
+        """Moves the actor, and then the temperature by the entropy that it had."""
+        temperature = self._temperature().detach()
+        normals = self._noise.normals(batch.chosen_features())
+        loss, log_density = soft_actor_loss(
+            self._actor, self._critics, self._reading, batch, normals, temperature
+        )
+        metrics = named("actor", self._actor_step.descend(loss))
+        excess = -log_density - self._target_entropy
+        moved = self._temperature_step.descend(self._temperature.loss(excess))
+        metrics |= named("temperature", moved)
+        entropy = -float(log_density.mean())
+        return metrics | {"temperature": float(temperature), "entropy": entropy}
+
+    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
+        """Does nothing: no statistics go stale."""
+
+    def training_state(self) -> TrainingState:
+        return self._saved.training_state() | self._noise.training_state()
+
+    def load_training_state(self, state: TrainingState) -> None:
+        self._saved.load_training_state(state)
+        self._noise.load_training_state(state)

@@ -1,0 +1,174 @@
+"""Learning action values from the next decision: what all such learners share.
+
+An algorithm is a `Loss`, a pure function of two networks and a batch; the rest is here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Annotated, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+import torch
+from pydantic import Field, PositiveInt
+
+from agent_core.functional.flat_state import below, under
+from agent_core.functional.segment_choice import at_rows, segment_argmax
+from agent_core.functional.segments import segment_max
+from agent_core.functional.td import one_step_target
+from agent_core.interfaces import (
+    Policy,
+    PolicyLearnerConfig,
+    Scorer,
+    ServedPolicy,
+    TrainingState,
+    Update,
+)
+from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
+from agent_core.policy_learners.gradient import GradientStep
+from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
+
+
+class TemporalDifferenceConfig(PolicyLearnerConfig):
+    """What configures all of them.
+
+    `hidden`: widths of the layers. `discount`: in [0, 1], what a reward one step later is worth.
+    `target_mix`: in (0, 1], how far the target network moves towards the trained one, each
+    `target_period_updates` updates; 1 copies it.
+    """
+
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
+    discount: float = Field(default=0.99, ge=0, le=1)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_gradient_norm: float = Field(default=10.0, gt=0)
+    target_mix: float = Field(default=0.01, gt=0, le=1)
+    target_period_updates: int = Field(default=1, ge=1)
+
+
+class Losses(NamedTuple):
+    """`[B]` each: what is to become small, absolute errors, and the targets that were aimed at."""
+
+    losses: torch.Tensor
+    errors: torch.Tensor
+    targets: torch.Tensor
+
+
+class ValueNetwork(Protocol):
+    """Values `[N]` of the actions of a batch; `state`: `[B, S]`."""
+
+    def __call__(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor: ...
+
+
+_Network = TypeVar("_Network", bound=torch.nn.Module)
+
+Loss: TypeAlias = Callable[[_Network, _Network, TransitionBatch], Losses]
+"""The losses of the trained network, with gradient, against what the target network says follows."""
+
+
+class ActionValuePolicy(Policy):
+    """Values actions by one network, which the learner moves by averaging, not by gradient."""
+
+    def __init__(self, spec: ProblemSpec, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network = ActionValueNetwork(spec, hidden)
+        self.network.requires_grad_(False)
+
+    def values(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
+        value: torch.Tensor = self.network(state, actions)
+        return value
+
+    def scorer(self) -> Scorer:
+        return NumpyActionValue(self.network)
+
+
+class TemporalDifferenceLearner(Generic[_Network]):
+    """Trains a copy of the served network.
+
+    The served network is the target network: an average over the recent past of the trained one, which
+    jumps from update to update. Of DQN with the default settings 6 of 8 seeds had an average return of
+    195 over 100 episodes of CartPole within 25,000 steps; acting by the trained network, 4 of the same 8.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        served: _Network,
+        loss: Loss[_Network],
+        config: TemporalDifferenceConfig,
+    ) -> None:
+        self.policy: ServedPolicy = policy
+        self._config = config
+        self._loss = loss
+        self._target = served
+        self._network = copy.deepcopy(served).requires_grad_(True)
+        self._updates = 0
+        self._step = GradientStep(
+            dict(self._network.named_parameters()),
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            max_norm=config.max_gradient_norm,
+        )
+
+    def observe(self, new: TransitionBatch) -> None:
+        """Does nothing: everything is learned from replay."""
+
+    def update(self, batch: TransitionBatch) -> Update:
+        losses, errors, targets = self._loss(self._network, self._target, batch)
+        metrics = self._step.descend((batch.weight * losses).mean())
+        if "skipped_non_finite" in metrics:
+            return Update(metrics)
+        self._updates += 1
+        if self._updates % self._config.target_period_updates == 0:
+            self._move_target()
+        return Update(metrics | {"mean_target": float(targets.mean())}, errors.detach())
+
+    def _move_target(self) -> None:
+        trained = [parameter.detach() for parameter in self._network.parameters()]
+        torch._foreach_lerp_(list(self._target.parameters()), trained, self._config.target_mix)
+
+    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
+        """Does nothing: no statistics go stale."""
+
+    def training_state(self) -> TrainingState:
+        state = under("network", self._network.state_dict())
+        state |= under("step", self._step.training_state())
+        return state | {"updates": torch.tensor(self._updates)}
+
+    def load_training_state(self, state: TrainingState) -> None:
+        self._network.load_state_dict(below("network", state))
+        self._step.load_training_state(below("step", state))
+        self._updates = int(state["updates"])
+
+
+def greedy_target(target: ValueNetwork, batch: TransitionBatch, discount: float) -> torch.Tensor:
+    """`[B]`: reward + discount * the largest value under `target` among the next available actions.
+
+    Mnih et al. 2015, eq. 2.
+    """
+    following = batch.next_actions
+    next_values = target(batch.next_state, following)
+    best = segment_max(next_values, following.segments(), len(batch.reward))
+    return one_step_target(batch.reward, batch.bootstraps, best, discount)
+
+
+def double_target(
+    trained: ValueNetwork, target: ValueNetwork, batch: TransitionBatch, discount: float
+) -> torch.Tensor:
+    """`[B]`: reward + discount * the value under `target` of the action that `trained` likes best.
+
+    van Hasselt et al. 2016, eq. 4: who chooses does not judge, so errors of one network that happen to
+    be high are not taken for value.
+    """
+    following = batch.next_actions
+    with torch.no_grad():
+        liked = trained(batch.next_state, following)
+    best = segment_argmax(liked, following.segments(), len(batch.reward))
+    value = at_rows(target(batch.next_state, following), best)
+    return one_step_target(batch.reward, batch.bootstraps, value, discount)
+
+
+def huber_losses(predicted: torch.Tensor, target: torch.Tensor) -> Losses:
+    """Huber losses with their bend at 1 (Huber 1964) of `predicted` `[B]` against `target` `[B]`."""
+    losses = torch.nn.functional.huber_loss(predicted, target, reduction="none")
+    return Losses(losses, (predicted - target).abs(), target)

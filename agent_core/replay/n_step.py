@@ -1,0 +1,165 @@
+"""Transitions over several steps at once: rewards travel faster from an episode's end to its beginning.
+
+Sutton & Barto 2018, eq. 7.1; uncorrected for what the behaviour policy did in between, as Hessel et al.
+2018 use it. A batch is put together when it is drawn, from single steps that know which one follows. So a
+step can be replayed as soon as it is known, over as many steps as are known by then, and memory holds
+every step once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from agent_core.functional.keys import key_of
+from agent_core.interfaces import ReplayConfig, TrainingState
+from agent_core.replay.packed_rows import PackedRows
+from agent_core.types import ProblemSpec, Transition, TransitionBatch
+
+
+class NStepConfig(ReplayConfig):
+    """`steps`: how many rewards are summed before bootstrapping; fewer where the episode ends, or is known,
+    no further. `discount`: in [0, 1], the learner's own. `capacity` and `capacity_bytes`: as for `fifo`."""
+
+    kind: Literal["n_step"] = "n_step"
+    capacity: int = Field(default=100_000, ge=1)
+    capacity_bytes: int | None = Field(default=None, ge=1)
+    steps: int = Field(default=3, ge=1)
+    discount: float = Field(default=0.99, ge=0, le=1)
+
+    @property
+    def room(self) -> int:
+        return self.capacity
+
+    def build(self, spec: ProblemSpec, device: torch.device) -> NStepReplay:
+        rows = PackedRows(
+            spec, device, capacity=self.capacity, capacity_bytes=self.capacity_bytes, notes=_NOTES
+        )
+        return NStepReplay(rows, self.steps, self.discount)
+
+
+class NStepReplay:
+    """Uniform draws of single steps, each extended by those that follow it in its episode.
+
+    The steps of an episode may come in any order, as long as the earlier ones are still remembered. Notes:
+    the place, which is a hash of the episode plus the step, and the number of the step that follows.
+    """
+
+    def __init__(self, rows: PackedRows, steps: int, discount: float) -> None:
+        self.rows = rows
+        self._steps = steps
+        self._discount = discount
+        # By place, in the order of numbers, so what was forgotten is in front: steps without a known
+        # predecessor, under their own place, and steps without a known successor, under its place.
+        self._heads: dict[int, int] = {}
+        self._tails: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tables, including room for growth, and about 100 for each open end of a chain."""
+        return self.rows.size_bytes + 100 * (len(self._heads) + len(self._tails))
+
+    def append(self, transition: Transition) -> None:
+        place = _place(transition)
+        is_last = transition.terminated or transition.truncated
+        waits = bool(transition.episode_id) and not is_last
+        number = self.rows.append(transition, place, _UNKNOWN if waits else _NOTHING)
+        if transition.episode_id:
+            self._connect(number, place, waits)
+        self._drop_forgotten()
+
+    def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
+        drawn = torch.randint(len(self.rows), (size,), generator=generator)
+        return self._extended(self.rows.first + drawn)
+
+    def feed_back(self, batch: TransitionBatch, errors: torch.Tensor) -> None:
+        """Does nothing: no transition is preferred."""
+
+    def batches(self, size: int) -> Iterator[TransitionBatch]:
+        for numbers in self.rows.numbers().split(size) if len(self) else ():
+            yield self._extended(numbers)
+
+    def training_state(self) -> TrainingState:
+        return self.rows.training_state()
+
+    def load_training_state(self, state: TrainingState) -> None:
+        """The chains are rebuilt from the notes."""
+        self.rows.load_training_state(state)
+        numbers = self.rows.numbers()
+        places = self.rows.note(numbers, _PLACE).tolist()
+        following = self.rows.note(numbers, _FOLLOWING).tolist()
+        preceded = set(following)
+        at = list(zip(places, following, numbers.tolist(), strict=True))
+        self._heads = {p: n for p, _, n in at if p != _NOWHERE and n not in preceded}
+        self._tails = {_after(p): n for p, f, n in at if f == _UNKNOWN}
+
+    def _connect(self, number: int, place: int, waits: bool) -> None:
+        before = self._tails.pop(place, self.rows.first - 1)
+        if before >= self.rows.first:
+            self.rows.set_note(before, _FOLLOWING, number)
+        else:
+            _put_last(self._heads, place, number)
+        if not waits:
+            return
+        after = self._heads.pop(_after(place), self.rows.first - 1)
+        if after >= self.rows.first:
+            self.rows.set_note(number, _FOLLOWING, after)
+        else:
+            _put_last(self._tails, _after(place), number)
+
+    def _drop_forgotten(self) -> None:
+        for waiting in (self._heads, self._tails):
+            while waiting and waiting[oldest := next(iter(waiting))] < self.rows.first:
+                del waiting[oldest]
+
+    def _extended(self, numbers: torch.Tensor) -> TransitionBatch:
+        """`numbers` `[B]`, each up to `steps` steps long."""
+        last, scale = numbers, torch.ones(len(numbers), dtype=torch.float64)
+        reward, cost = (summand.double() for summand in self.rows.rewards(numbers))
+        for _ in range(self._steps - 1):
+            following = self.rows.note(last, _FOLLOWING)
+            is_known = following >= self.rows.first
+            last = torch.where(is_known, following, last)
+            scale = torch.where(is_known, scale * self._discount, scale)
+            more = torch.where(is_known, scale, 0.0)
+            next_reward, next_cost = self.rows.rewards(last)
+            reward, cost = reward + more * next_reward, cost + more * next_cost
+        batch = self.rows.gather(numbers, last)
+        return replace(
+            batch,
+            reward=reward.to(batch.reward),
+            cost=cost.to(batch.cost),
+            bootstraps=batch.bootstraps * scale.to(batch.bootstraps),
+        )
+
+
+_PLACE, _FOLLOWING, _NOTES = 0, 1, 2
+_UNKNOWN, _NOTHING = -1, -2
+_NOWHERE = 0
+
+
+def _put_last(waiting: dict[int, int], place: int, number: int) -> None:
+    waiting.pop(place, None)
+    waiting[place] = number
+
+
+def _place(transition: Transition) -> int:
+    if not transition.episode_id:
+        return _NOWHERE
+    return _signed(key_of(transition.episode_id) + transition.step)
+
+
+def _after(place: int) -> int:
+    return _signed(place + 1)
+
+
+def _signed(number: int) -> int:
+    """`number` modulo 2^64, as a signed one."""
+    return (number + 2**63) % 2**64 - 2**63

@@ -1,0 +1,151 @@
+"""Replays what surprised the learner more often.
+
+Schaul et al. 2016, the proportional variant. The importance weights are divided by the largest of their
+batch (section 3.4), so that they only ever make a step smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from agent_core.functional.flat_state import below, under
+from agent_core.interfaces import Capability, ReplayConfig, TrainingState
+from agent_core.replay.packed_rows import Integers, PackedRows
+from agent_core.replay.sum_tree import SumTree
+from agent_core.types import Doubles, ProblemSpec, Transition, TransitionBatch
+
+
+class PrioritizedConfig(ReplayConfig):
+    """`alpha`: in [0, 1], how much errors matter; 0 draws uniformly. `beta`: in [0, 1], how much of the
+    bias the weights make up for at first; it rises linearly to 1 over `anneal_updates` batches.
+    `smallest_error`: added to every error, so that nothing is never seen again. `capacity` and
+    `capacity_bytes`: as for `fifo`; the tree of priorities takes up to 32 bytes for each transition besides.
+    """
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({"replay", "td_error"})
+    kind: Literal["prioritized"] = "prioritized"
+    capacity: int = Field(default=100_000, ge=1)
+    capacity_bytes: int | None = Field(default=None, ge=1)
+    alpha: float = Field(default=0.6, ge=0, le=1)
+    beta: float = Field(default=0.4, ge=0, le=1)
+    anneal_updates: int = Field(default=100_000, ge=1)
+    smallest_error: float = Field(default=1e-3, gt=0)
+
+    @property
+    def room(self) -> int:
+        return self.capacity
+
+    def build(self, spec: ProblemSpec, device: torch.device) -> PrioritizedReplay:
+        rows = PackedRows(spec, device, capacity=self.capacity, capacity_bytes=self.capacity_bytes)
+        return PrioritizedReplay(rows, self)
+
+
+def priorities(errors: Doubles, alpha: float, smallest: float) -> Doubles:
+    """`[B]`: (error + smallest)^alpha of absolute `errors` `[B]`; Schaul et al. 2016, before eq. 1."""
+    return (errors + smallest) ** alpha
+
+
+def importance_weights(probabilities: Doubles, count: int, beta: float) -> Doubles:
+    """`[B]` in (0, 1]: (count * probability)^-beta over its largest; Schaul et al. 2016, section 3.4.
+
+    `probabilities`: `[B]`, with which each was drawn from `count` transitions.
+    """
+    weights: Doubles = (count * probabilities) ** -beta
+    weights /= weights.max()
+    return weights
+
+
+class PrioritizedReplay:
+    """New transitions have the largest priority that there ever was, so each is likely to be seen soon.
+
+    The leaf of transition i is i modulo the number of leaves, which doubles with what is remembered.
+    """
+
+    def __init__(self, rows: PackedRows, config: PrioritizedConfig) -> None:
+        self.rows = rows
+        self._config = config
+        self._tree = SumTree(_FIRST_LEAVES)
+        self._largest = 1.0
+        self._draws = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tables, including room for growth."""
+        return self.rows.size_bytes + self._tree.size_bytes
+
+    def append(self, transition: Transition) -> None:
+        oldest = self.rows.first
+        number = self.rows.append(transition)
+        for forgotten in range(oldest, self.rows.first):
+            self._tree.put_one(forgotten % self._tree.leaves, 0.0)
+        if len(self.rows) > self._tree.leaves:
+            self._grow()
+        self._tree.put_one(number % self._tree.leaves, self._largest)
+
+    def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
+        """One from each of `size` strata of equal probability: fewer repeats than independent draws."""
+        uniform = torch.rand(size, generator=generator, dtype=torch.float64).numpy()
+        leaves = self._tree.find((np.arange(size) + uniform) / size)
+        probabilities = self._tree.get(leaves) / self._tree.total
+        numbers = self.rows.first + (leaves - self.rows.first) % self._tree.leaves
+        weights = importance_weights(probabilities, len(self.rows), self._beta())
+        self._draws += 1
+        batch = self.rows.gather(torch.from_numpy(numbers))
+        return replace(batch, weight=torch.from_numpy(weights).to(batch.weight))
+
+    def feed_back(self, batch: TransitionBatch, errors: torch.Tensor) -> None:
+        """Sets the priorities of what is still remembered; errors that are not finite change nothing."""
+        numbers = batch.row.cpu().numpy()
+        values = errors.detach().double().cpu().numpy()
+        known = (numbers >= self.rows.first) & np.isfinite(values)
+        if not known.any():
+            return
+        values = priorities(values[known], self._config.alpha, self._config.smallest_error)
+        self._tree.put(numbers[known] % self._tree.leaves, values)
+        self._largest = max(self._largest, float(values.max()))
+
+    def batches(self, size: int) -> Iterator[TransitionBatch]:
+        for numbers in self.rows.numbers().split(size) if len(self) else ():
+            yield self.rows.gather(numbers)
+
+    def training_state(self) -> TrainingState:
+        own = {
+            "priorities": torch.from_numpy(self._tree.get(self._leaves())),
+            "largest": torch.tensor(self._largest, dtype=torch.float64),
+            "counters": torch.tensor([self._draws, self._tree.leaves]),
+        }
+        return own | under("rows", self.rows.training_state())
+
+    def load_training_state(self, state: TrainingState) -> None:
+        self.rows.load_training_state(below("rows", state))
+        self._largest = float(state["largest"])
+        self._draws, leaves = state["counters"].tolist()
+        self._tree = SumTree(leaves)
+        if len(self):
+            self._tree.put(self._leaves(), state["priorities"].numpy())
+
+    def _beta(self) -> float:
+        start, done = self._config.beta, min(1.0, self._draws / self._config.anneal_updates)
+        return start + (1.0 - start) * done
+
+    def _leaves(self) -> Integers:
+        leaves: Integers = self.rows.numbers().numpy() % self._tree.leaves
+        return leaves
+
+    def _grow(self) -> None:
+        """The newest, whose leaf is taken, gets its priority from the caller."""
+        held = self._tree.get(self._leaves())
+        self._tree = SumTree(2 * self._tree.leaves)
+        self._tree.put(self._leaves(), held)
+
+
+_FIRST_LEAVES = 1024

@@ -1,0 +1,1 @@
+"""The benchmarks of the paper that this agent is modelled on, run against this agent."""

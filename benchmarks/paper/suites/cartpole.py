@@ -1,0 +1,83 @@
+"""CartPole-v1 by discrete control (Zhu et al. 2023, figure 2, settings of appendix B.2.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import gymnasium
+
+from benchmarks.paper import settings
+from benchmarks.paper.results import Finding, Measured, mean, not_run, standard_error
+from benchmarks.paper.suite import Arm, Online, Request, Suite
+
+STEPS: Final = 30_000
+PEARL_DQN: Final = {10_000: (269, 272), 20_000: (490, 356), 30_000: (500, 397)}
+"""Returns of Pearl 48f1fbb with the same settings, seeds 0 and 1, measured by running it."""
+_SWAP_STEPS: Final = 10
+"""The served network is the target network, which moves every 10 updates."""
+_POLICY_STEPS: Final = 100_000
+"""At a learning rate of 1e-4, policies learn slowly."""
+
+
+def arms(request: Request) -> list[Arm]:
+    return [*_value_based(request), *_policy_based(request)]
+
+
+def _value_based(request: Request) -> list[Arm]:
+    cartpole = gymnasium.make("CartPole-v1")
+    online = Online(_environment, request.steps or STEPS, _SWAP_STEPS, greedy=10)
+    deep = {"exploration": {"kind": "deep"}}
+    value_based = settings.value_based
+    return [
+        Arm("DQN", value_based(cartpole, "dqn"), online),
+        Arm("double DQN", value_based(cartpole, "dqn", double=True), online),
+        Arm("dueling DQN", value_based(cartpole, "dqn", dueling=True), online),
+        Arm("SARSA", value_based(cartpole, "deep_sarsa", target_mix=0.1), online),
+        Arm("bootstrapped DQN", value_based(cartpole, "bootstrapped_dqn") | deep, online),
+    ]
+
+
+def _policy_based(request: Request) -> list[Arm]:
+    cartpole = gymnasium.make("CartPole-v1")
+    online = Online(_environment, request.steps or _POLICY_STEPS, greedy=10)
+    return [
+        Arm(name, settings.policy_based(cartpole, kind), online)
+        for name, kind in (
+            ("REINFORCE", "reinforce"),
+            ("PPO", "ppo"),
+            ("discrete SAC", "discrete_sac"),
+        )
+    ]
+
+
+def _environment() -> gymnasium.Env[object, object]:
+    return gymnasium.make("CartPole-v1")
+
+
+def judge(measured: Measured) -> dict[str, Finding]:
+    return {
+        **{f"DQN at {mark} steps": _against_pearl(measured, mark) for mark in PEARL_DQN},
+        **{f"{arm} learns": _learns(measured, arm) for arm in measured.arms},
+    }
+
+
+def _against_pearl(measured: Measured, mark: int) -> Finding:
+    anchor = mean(PEARL_DQN[mark])
+    reference = f"Pearl's DQN: {PEARL_DQN[mark][0]} and {PEARL_DQN[mark][1]}, mean {anchor:g}"
+    if not measured.has("DQN"):
+        return not_run(reference)
+    returns = measured.at("DQN", mark)
+    found = {"return": mean(returns), "standard_error": standard_error(returns)}
+    return Finding(found, reference, found["return"] >= anchor)
+
+
+def _learns(measured: Measured, arm: str) -> Finding:
+    greedy = measured.number(arm, "greedy_return")
+    found = {"greedy_return": mean(greedy), "standard_error": standard_error(greedy)}
+    holds = found["greedy_return"] >= _GOAL
+    return Finding(found, f"at least {_GOAL:g}, where the task counts as solved", holds)
+
+
+_GOAL: Final = 195.0
+
+SUITE: Final = Suite("cartpole", "CartPole-v1", arms, judge)

@@ -1,0 +1,81 @@
+"""Returns under a limit on what actions cost (Zhu et al. 2023, figure 6): reward constrained policy optimization.
+
+The cost of a step is the squared norm of the action. A lower limit must give a lower cost.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import gymnasium
+
+from benchmarks.paper import settings
+from benchmarks.paper.environments.wrappers import ChargesEnergy
+from benchmarks.paper.results import Finding, Measured, mean, not_run, standard_error
+from benchmarks.paper.suite import Arm, Environment, Online, Request, Suite
+
+TASKS: Final[dict[str, tuple[int, tuple[float, float]]]] = {
+    "Pendulum-v1": (20_000, (0.25, 1.0)),
+    "HalfCheetah-v5": (100_000, (0.5, 2.0)),
+}
+"""Environment steps, and limits on the cost of a step. Torques reach 2 and 1 on 1 and 6 joints: free play costs up to 4 and 6."""
+_LEARNERS: Final = ("td3", "ddpg", "sac")
+_SLACK: Final = 1.25
+"""A cost estimate is noisy: a quarter above the limit counts as kept."""
+
+
+def arms(request: Request) -> list[Arm]:
+    return [arm for task in TASKS for kind in _LEARNERS for arm in _of_learner(task, kind, request)]
+
+
+def _of_learner(task: str, kind: str, request: Request) -> list[Arm]:
+    steps, limits = TASKS[task]
+    online = Online(partial(_environment, task), request.steps or steps, greedy=5)
+    free = settings.continuous(_environment(task), kind)
+    constrained = [
+        Arm(_arm(task, kind, limit), free | {"safety": _safety(limit)}, online) for limit in limits
+    ]
+    return [Arm(_arm(task, kind, None), free, online), *constrained]
+
+
+def _environment(task: str) -> Environment:
+    return ChargesEnergy(gymnasium.make(task))
+
+
+def _safety(limit: float) -> dict[str, Any]:
+    return {"kind": "reward_constrained", "cost_limit": limit}
+
+
+def _arm(task: str, kind: str, limit: float | None) -> str:
+    return f"{task}: {kind}" if limit is None else f"{task}: {kind}, cost at most {limit:g}"
+
+
+def judge(measured: Measured) -> dict[str, Finding]:
+    return {
+        _arm(task, kind, limit): _keeps(measured, task, kind, limit)
+        for task, (_, limits) in TASKS.items()
+        for kind in _LEARNERS
+        for limit in limits
+    }
+
+
+def _keeps(measured: Measured, task: str, kind: str, limit: float) -> Finding:
+    arm, free = _arm(task, kind, limit), _arm(task, kind, None)
+    reference = (
+        f"a cost per step of {limit:g}, at most {_SLACK:g} times as much in the last 5,000 steps"
+    )
+    if not measured.has(arm, free):
+        return not_run(reference)
+    costs = measured.number(arm, "cost_per_step")
+    found = {
+        "cost_per_step": mean(costs),
+        "standard_error": standard_error(costs),
+        "return": mean(measured.last(arm)),
+        "free_cost_per_step": mean(measured.number(free, "cost_per_step")),
+        "free_return": mean(measured.last(free)),
+    }
+    return Finding(found, reference, found["cost_per_step"] <= _SLACK * limit)
+
+
+SUITE: Final = Suite("constraints", "Constrained control", arms, judge)

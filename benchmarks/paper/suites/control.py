@@ -1,0 +1,66 @@
+"""Continuous control (Zhu et al. 2023, figure 3, settings of appendix B.2.2), beside stable-baselines3.
+
+Where stable-baselines3 is installed, its SAC, DDPG and TD3 play the same steps with the same networks, batches and
+replay; otherwise those arms say that it is missing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import gymnasium
+
+from benchmarks.paper import settings
+from benchmarks.paper.peers import Peer, peer_settings
+from benchmarks.paper.results import Finding, Measured, mean, not_run, standard_error
+from benchmarks.paper.suite import Arm, Environment, Online, Request, Suite
+
+STEPS: Final = 100_000
+_TASKS: Final = ("HalfCheetah-v5", "Hopper-v5")
+_LEARNERS: Final = ("sac", "ddpg", "td3")
+
+
+def arms(request: Request) -> list[Arm]:
+    return [arm for task in _TASKS for kind in _LEARNERS for arm in _pair(task, kind, request)]
+
+
+def _pair(task: str, kind: str, request: Request) -> list[Arm]:
+    steps, environment = request.steps or STEPS, partial(_environment, task)
+    agent = settings.continuous(environment(), kind)
+    ours = Arm(f"{task}: {kind}", agent, Online(environment, steps, greedy=10))
+    return [ours, Arm(_peer(task, kind), peer_settings(kind), Peer(environment, steps))]
+
+
+def _environment(task: str) -> Environment:
+    return gymnasium.make(task)
+
+
+def _peer(task: str, kind: str) -> str:
+    return f"{task}: {kind} of stable-baselines3"
+
+
+def judge(measured: Measured) -> dict[str, Finding]:
+    return {
+        f"{task}: {kind} is no worse than its peer": _compared(measured, task, kind)
+        for task in _TASKS
+        for kind in _LEARNERS
+    }
+
+
+def _compared(measured: Measured, task: str, kind: str) -> Finding:
+    ours, peer = f"{task}: {kind}", _peer(task, kind)
+    reference = "stable-baselines3 with the same settings, less two standard errors of both"
+    if not measured.has(ours):
+        return not_run(reference)
+    returns = measured.number(ours, "greedy_return")
+    found = {"greedy_return": mean(returns), "standard_error": standard_error(returns)}
+    if not measured.has(peer):
+        return Finding(found, reference, None)
+    theirs = measured.number(peer, "greedy_return")
+    found |= {"peer": mean(theirs), "peer_standard_error": standard_error(theirs)}
+    slack = 2 * (found["standard_error"] + found["peer_standard_error"])
+    return Finding(found, reference, found["greedy_return"] >= found["peer"] - slack)
+
+
+SUITE: Final = Suite("control", "Continuous control", arms, judge)

@@ -1,0 +1,151 @@
+"""How one continuous action is made: request in, answer out. No clock, no Redis, no HTTP.
+
+    request -> Encoding -> BoxAgent.act -> answer
+                              └─ cannot answer -> the policy's fallback, with its reason
+
+The counterpart of `logic`, for policies whose actions do not come as sets.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from msgspec import Struct
+
+from agent_core.agent import seed_of
+from agent_core.errors import NonFiniteScoresError
+from agent_core.types import Box, Floats
+from service.clock import rfc3339
+from service.decisions.logic import LIVE_ARM
+from service.decisions.schemas import (
+    ActRequest,
+    Assignment,
+    BoxActResponse,
+    ContinuousAction,
+    HistoryNote,
+    Reason,
+    ReasonsDetail,
+)
+from service.errors import InvalidError
+from service.policies.served import ServedBox
+
+
+class BoxChoice(Struct, frozen=True, eq=False, gc=False):
+    """What is answered and why. `density`: infinite where the action was not drawn."""
+
+    action: Floats
+    density: float
+    reason: Reason
+    explored: bool = False
+    fallback: str | None = None
+
+
+def choose(served: ServedBox, request: ActRequest, decision_id: str, state: Floats) -> BoxChoice:
+    """The action for one request, by the agent or, where it cannot answer, by the fallback.
+
+    Raises:
+        InvalidError: the request speaks of action sets, or of another box.
+    """
+    wanted = _checked(served, request)
+    if request.mode != "online":
+        return BoxChoice(wanted, math.inf, "baseline")
+    seed = seed_of(decision_id, served.config.policy)
+    try:
+        decision = served.agent.act(state, seed=seed, explore=request.explore)
+    except NonFiniteScoresError:
+        return _fall_back(served, wanted, seed, "scores_not_finite")
+    explored = not np.array_equal(decision.action, decision.mean)
+    reason: Reason = "explore" if explored else "policy"
+    return BoxChoice(decision.action, decision.density, reason, explored)
+
+
+def too_late(served: ServedBox, request: ActRequest, decision_id: str) -> BoxChoice:
+    """The fallback for a request whose deadline passed before the agent was asked.
+
+    Raises:
+        InvalidError: as `choose`.
+    """
+    wanted = _checked(served, request)
+    return _fall_back(served, wanted, seed_of(decision_id, served.config.policy), "deadline")
+
+
+def _checked(served: ServedBox, request: ActRequest) -> Floats:
+    """The request's baseline action, or the centre of the box if it names none."""
+    box, space = _box(served), request.action_space
+    for name, given in (
+        ("actions", request.actions),
+        ("excluded_actions", request.excluded_actions or None),
+    ):
+        if given is not None:
+            detail = "this policy makes continuous actions and takes no sets; leave it out"
+            raise InvalidError(f"/{name}", detail, field_code="wrong_kind")
+    if space is not None and (tuple(space.low), tuple(space.high)) != (box.low, box.high):
+        detail = "it is not the policy's box; leave it out, or change `agent.actions`"
+        raise InvalidError("/action_space", detail, field_code="mismatch")
+    match request.baseline_action:
+        case None:
+            return centre(box)
+        case str():
+            detail = "this policy makes continuous actions; send a vector"
+            raise InvalidError("/baseline_action", detail, field_code="wrong_kind")
+        case vector:
+            return served.encoding.continuous(vector, "/baseline_action")
+
+
+def _box(served: ServedBox) -> Box:
+    assert served.encoding.box is not None
+    return served.encoding.box
+
+
+def centre(box: Box) -> Floats:
+    """`[D]`: half-way between the limits."""
+    middle: Floats = ((np.array(box.low) + np.array(box.high)) / 2).astype(np.float32)
+    return middle
+
+
+def _fall_back(served: ServedBox, wanted: Floats, seed: int, why: str) -> BoxChoice:
+    box = _box(served)
+    match served.config.fallback:
+        case "uniform":
+            action, density = uniform(box, seed)
+            return BoxChoice(action, density, "fallback", True, why)
+        case "first":
+            wanted = centre(box)
+    return BoxChoice(wanted, math.inf, "fallback", fallback=why)
+
+
+def uniform(box: Box, seed: int) -> tuple[Floats, float]:
+    """An action `[D]` drawn from the whole box, and its density, which is 1 / volume."""
+    low, high = np.array(box.low), np.array(box.high)
+    drawn = np.random.Generator(np.random.PCG64(seed)).uniform(low, high)
+    # Rounding to float32 may leave the box by half of its last place.
+    action = drawn.astype(np.float32).clip(low.astype(np.float32), high.astype(np.float32))
+    return action, float(1.0 / np.prod(high - low))
+
+
+def answer(
+    served: ServedBox,
+    request: ActRequest,
+    decision_id: str,
+    choice: BoxChoice,
+    deadline_ms: int,
+    note: HistoryNote | None,
+) -> BoxActResponse:
+    """The response that is sent and recorded. `note`: what is special about the history it was made with."""
+    propensity = choice.density if math.isfinite(choice.density) else None
+    return BoxActResponse(
+        decision_id=decision_id,
+        policy=served.config.policy,
+        model_version=served.label,
+        config_hash=served.config_hash,
+        feature_schema=served.feature_schema,
+        action=ContinuousAction(choice.action.tolist()),
+        propensity=propensity,
+        reason=choice.reason,
+        reasons_detail=ReasonsDetail(choice.explored, choice.fallback, note),
+        assignment=Assignment(LIVE_ARM, 1.0, propensity),
+        mode=request.mode,
+        activated=not request.defer_activation,
+        reward_deadline=rfc3339(deadline_ms),
+    )

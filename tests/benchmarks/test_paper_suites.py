@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from agent_core.config import parse_agent_config
+from benchmarks.paper import settings
+from benchmarks.paper.__main__ import SUITES, main
+from benchmarks.paper.loop import Episode
+from benchmarks.paper.results import Measured, Outcome, averages, mean, standard_error
+from benchmarks.paper.suite import Request, missing_kinds, why_not
+
+NEEDS_MUJOCO = {"constraints", "control", "offline"}
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A table of 60 rows with three labels, told by the sign of two numbers."""
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    np.savez(tmp_path / "signs.npz", X=rows, y=(rows > 0).sum(axis=1))
+    return tmp_path / "signs.npz"
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_policy_of_a_suite_is_valid(name: str, labels: Path) -> None:
+    if name in NEEDS_MUJOCO:
+        pytest.importorskip("mujoco")
+
+    arms = SUITES[name].arms(Request(data=(labels,)))
+
+    assert arms
+    assert len({arm.name for arm in arms}) == len(arms)
+    peers = [arm for arm in arms if "algorithm" in arm.agent]
+    for arm in arms:
+        assert arm in peers or arm.measure.why_not(arm.agent) == "", arm.name
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suite_judges_nothing_that_was_not_run(name: str) -> None:
+    findings = SUITES[name].judge(Measured({}))
+
+    assert all(finding.holds is None for finding in findings.values())
+
+
+def test_a_module_that_is_not_there_is_named() -> None:
+    agent = settings.value_based(gymnasium.make("CartPole-v1"), "no_such_learner")
+
+    assert missing_kinds(agent) == ["policy_learner no_such_learner"]
+    assert why_not(agent) == "not available: policy_learner no_such_learner"
+
+
+def test_a_setting_that_is_not_there_is_named() -> None:
+    agent = settings.value_based(gymnasium.make("CartPole-v1"), "dqn", haste=1)
+
+    assert "policy_learner.haste" in why_not(agent)
+
+
+def test_continuous_actions_are_sized_by_their_limits() -> None:
+    sizes = settings.sized(gymnasium.make("Pendulum-v1"))
+
+    assert sizes["actions"] == {"kind": "box", "low": [-2.0], "high": [2.0]}
+    assert sizes["observation"] == {"kind": "vector", "dim": 3}
+
+
+def test_the_settings_are_those_of_the_paper() -> None:
+    config = parse_agent_config(settings.value_based(gymnasium.make("CartPole-v1"), "dqn"))
+
+    assert config.schedule.batch_size == 32
+    assert config.replay is not None
+    assert config.replay.room == 50_000
+    assert config.policy_learner.model_dump()["learning_rate"] == 1e-3
+
+
+# -- results ------------------------------------------------------------------------------------
+
+
+def episode(end_step: int, total: float) -> Episode:
+    return Episode(end_step, 1, total, 0.0)
+
+
+def test_a_point_of_the_curve_is_the_mean_of_what_ended_in_the_window() -> None:
+    episodes = [episode(5, 1.0), episode(10, 2.0), episode(11, 6.0), episode(30, 9.0)]
+
+    # (0, 10] holds 1 and 2; (10, 20] holds 6; (20, 30] holds 9; nothing ended in (30, 40].
+    assert averages(episodes, [10, 20, 30, 40], window=10) == [1.5, 6.0, 9.0, None]
+
+
+def test_means_and_errors_are_over_the_seeds() -> None:
+    outcomes = [Outcome([10, 20], [1.0, 2.0]), Outcome([10, 20], [3.0, None])]
+    measured = Measured({"arm": outcomes})
+
+    assert measured.at("arm", 10) == [1.0, 3.0]
+    assert measured.last("arm") == [2.0, 3.0]
+    assert mean([1.0, 3.0]) == 2.0
+    # Deviations of 1 and 1: sqrt(2 / (2 - 1)) / sqrt(2) = 1
+    assert standard_error([1.0, 3.0]) == 1.0
+    assert standard_error([4.0]) == 0.0
+
+
+# -- the whole of it ----------------------------------------------------------------------------
+
+
+def test_a_run_writes_its_result_with_the_command_and_the_curves(
+    labels: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.json"
+    asked = ["--only", "uci_bandits", "--seeds", "2", "--steps", "300"]
+
+    main([*asked, "--data", str(labels), "--json", str(file)])
+
+    result = json.loads(file.read_text())
+    assert result["command"].startswith("make bench-paper ARGS='--only uci_bandits --seeds 2")
+    assert set(result["headline"]) == {
+        f"signs: {name} matches the offline learner" for name in ("LinUCB", "LinTS", "SquareCB")
+    }
+    assert all(type(one["holds"]) is bool for one in result["headline"].values())
+    assert result["unavailable"] == {}
+    assert [len(seeds) for seeds in result["outcomes"].values()] == [2, 2, 2, 2]
+    assert all(one["skipped"] == 0 for seeds in result["outcomes"].values() for one in seeds)
+    assert file.with_suffix(".png").stat().st_size > 0
+    assert result["policies"]["signs: LinUCB"]["policy_learner"]["kind"] == "neural_linear"
+
+
+def test_one_file_takes_one_result(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["--json", str(tmp_path / "all.json")])
+
+    assert re.search("name it with --only", capsys.readouterr().err)
