@@ -38,14 +38,15 @@ from agent_core.types import (
 
 Capability = Literal[
     "spread", "members", "bandit", "sequential", "replay", "on_policy", "gradient", "actor",
-    "distribution", "td_error", "box", "sets", "observes",
+    "distribution", "td_error", "box", "sets", "observes", "arms",
 ]  # fmt: skip
 """What a learner can do: `spread` gives a posterior factor, `members` whole posterior samples; `bandit`
 ignores what follows a decision, `sequential` bootstraps from the next one; `replay` learns from replayed
 batches, `on_policy` from whole episodes played by itself; `gradient` trains its networks from end to end,
 so they may hold a history or embeddings; `actor` has values that are log-probabilities up to a constant;
 `distribution` knows whole distributions of returns; `td_error` reports an error for each transition;
-`sets` chooses among actions, `box` makes continuous ones; `observes` takes in each transition once."""
+`sets` chooses among actions, `box` makes continuous ones; `observes` takes in each transition once;
+`arms` keeps a model of each id, and must be told which is which."""
 
 TrainingState = dict[str, torch.Tensor]
 """A flat mapping from dotted names to tensors: what safetensors stores."""
@@ -317,6 +318,11 @@ class SafetyConfig(ModuleConfig, ABC):
     """Base of safety configs. A module may filter, judge risk, or hold a constraint while learning."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset()
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether `constrain` adds something that learns, and so to what training has to remember."""
+        return False
 
     def build(self) -> SafetyModule | None:
         """What removes actions; None if nothing does."""

@@ -13,11 +13,14 @@ from agent_core.action_representation.binary import BinaryConfig
 from agent_core.action_representation.embedding import EmbeddingConfig
 from agent_core.action_representation.identity import IdentityConfig
 from agent_core.action_representation.one_hot import OneHotConfig
+from agent_core.action_representation.position import PositionConfig
 from agent_core.exploration.boltzmann import BoltzmannConfig
 from agent_core.exploration.deep import DeepConfig
 from agent_core.exploration.epsilon_greedy import EpsilonGreedyConfig
 from agent_core.exploration.fast_cb import FastCbConfig
+from agent_core.exploration.gaussian import GaussianConfig
 from agent_core.exploration.none import NoExplorationConfig
+from agent_core.exploration.policy_sample import PolicySampleConfig
 from agent_core.exploration.propensity import PropensityConfig
 from agent_core.exploration.square_cb import SquareCbConfig
 from agent_core.exploration.thompson import ThompsonConfig
@@ -29,14 +32,23 @@ from agent_core.history.none import NoHistoryConfig
 from agent_core.history.recurrent import GruConfig, LstmConfig
 from agent_core.history.stacking import StackingConfig
 from agent_core.history.transformer import TransformerConfig
+from agent_core.policy_learners.actor_critic.continuous_ppo import ContinuousPpoConfig
+from agent_core.policy_learners.actor_critic.ddpg import DdpgConfig
 from agent_core.policy_learners.actor_critic.discrete_sac import DiscreteSacConfig
+from agent_core.policy_learners.actor_critic.distributional_sac import DistributionalSacConfig
 from agent_core.policy_learners.actor_critic.ppo import PpoConfig
 from agent_core.policy_learners.actor_critic.reinforce import ReinforceConfig
+from agent_core.policy_learners.actor_critic.sac import SacConfig
+from agent_core.policy_learners.actor_critic.td3 import Td3Config
+from agent_core.policy_learners.bandits.disjoint_linear import DisjointLinearConfig
 from agent_core.policy_learners.bandits.linear import LinearConfig
 from agent_core.policy_learners.bandits.neural import NeuralConfig
 from agent_core.policy_learners.bandits.neural_linear import NeuralLinearConfig
 from agent_core.policy_learners.offline.behaviour_cloning import BehaviourCloningConfig
+from agent_core.policy_learners.offline.continuous_cloning import ContinuousCloningConfig
 from agent_core.policy_learners.offline.discrete_iql import DiscreteIqlConfig
+from agent_core.policy_learners.offline.iql import IqlConfig
+from agent_core.policy_learners.offline.td3_bc import Td3BcConfig
 from agent_core.policy_learners.value_based.bootstrapped_dqn import BootstrappedDqnConfig
 from agent_core.policy_learners.value_based.cql import CqlConfig
 from agent_core.policy_learners.value_based.dqn import DqnConfig
@@ -65,6 +77,7 @@ _BY_KIND = Field(discriminator="kind")
 
 AnyLearner: TypeAlias = Annotated[
     LinearConfig
+    | DisjointLinearConfig
     | NeuralLinearConfig
     | NeuralConfig
     | DqnConfig
@@ -77,7 +90,15 @@ AnyLearner: TypeAlias = Annotated[
     | PpoConfig
     | DiscreteSacConfig
     | BehaviourCloningConfig
-    | DiscreteIqlConfig,
+    | DiscreteIqlConfig
+    | DdpgConfig
+    | Td3Config
+    | SacConfig
+    | DistributionalSacConfig
+    | ContinuousPpoConfig
+    | Td3BcConfig
+    | IqlConfig
+    | ContinuousCloningConfig,
     _BY_KIND,
 ]
 _PlainExploration: TypeAlias = (
@@ -90,6 +111,8 @@ _PlainExploration: TypeAlias = (
     | BoltzmannConfig
     | DeepConfig
     | PropensityConfig
+    | GaussianConfig
+    | PolicySampleConfig
 )
 AnyExploration: TypeAlias = Annotated[_PlainExploration | WarmUpConfig, _BY_KIND]
 _PlainSafety: TypeAlias = (
@@ -104,7 +127,7 @@ _PlainSafety: TypeAlias = (
 )
 AnySafety: TypeAlias = Annotated[_PlainSafety | StackConfig, _BY_KIND]
 AnyRepresentation: TypeAlias = Annotated[
-    IdentityConfig | OneHotConfig | BinaryConfig | EmbeddingConfig, _BY_KIND
+    IdentityConfig | OneHotConfig | BinaryConfig | EmbeddingConfig | PositionConfig, _BY_KIND
 ]
 AnyHistory: TypeAlias = Annotated[
     NoHistoryConfig | StackingConfig | LstmConfig | GruConfig | TransformerConfig, _BY_KIND

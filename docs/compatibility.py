@@ -35,7 +35,9 @@ instead. `warm_up` and `stack` hold other modules, and need what those need.
 
 def fits_exploration(learner: Any, exploration: Any) -> bool:
     """Whether it can explore the actions of this learner with what the learner knows."""
-    return fits(learner, exploration) and bool(exploration.serves & learner.capabilities)
+    # Whoever learns from its own play only must try something.
+    tries = "on_policy" not in learner.capabilities or _kind(exploration) != "none"
+    return fits(learner, exploration) and tries and bool(exploration.serves & learner.capabilities)
 
 
 def fits_representation(learner: Any, representation: Any) -> bool:

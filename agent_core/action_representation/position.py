@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from agent_core.action_representation.positions import MOST_ROWS, IdPositions
-from agent_core.interfaces import ActionRepresentationConfig
+from agent_core.interfaces import ActionRepresentationConfig, Capability
 from agent_core.types import Embedding
 
 
@@ -15,6 +15,7 @@ class PositionConfig(ActionRepresentationConfig):
     No id needs to be declared. Of 1000 ids, two share a position with a probability of 3 %.
     """
 
+    needs: ClassVar[frozenset[Capability]] = frozenset({"arms"})
     kind: Literal["position"] = "position"
 
     def build(self, feature_dim: int) -> IdPositions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from agent_core.functional.choice import uniform_from
 from agent_core.functional.keys import key_of
-from agent_core.interfaces import ReplayConfig, TrainingState
+from agent_core.interfaces import Capability, ReplayConfig, TrainingState
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.types import Floats, ProblemSpec, Transition, TransitionBatch
 
@@ -30,6 +30,7 @@ class HindsightConfig(ReplayConfig):
     `capacity` and `capacity_bytes`: as for `fifo`, copies included.
     """
 
+    needs: ClassVar[frozenset[Capability]] = frozenset({"replay", "sequential"})
     kind: Literal["hindsight"] = "hindsight"
     capacity: int = Field(default=100_000, ge=1)
     capacity_bytes: int | None = Field(default=None, ge=1)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from agent_core.functional.keys import key_of
-from agent_core.interfaces import ReplayConfig, TrainingState
+from agent_core.interfaces import Capability, ReplayConfig, TrainingState
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.types import ProblemSpec, Transition, TransitionBatch
 
@@ -25,6 +25,7 @@ class NStepConfig(ReplayConfig):
     """`steps`: how many rewards are summed before bootstrapping; fewer where the episode ends, or is known,
     no further. `discount`: in [0, 1], the learner's own. `capacity` and `capacity_bytes`: as for `fifo`."""
 
+    needs: ClassVar[frozenset[Capability]] = frozenset({"replay", "sequential"})
     kind: Literal["n_step"] = "n_step"
     capacity: int = Field(default=100_000, ge=1)
     capacity_bytes: int | None = Field(default=None, ge=1)

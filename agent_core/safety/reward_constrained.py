@@ -43,7 +43,8 @@ class RewardConstrainedConfig(SafetyConfig):
     """Configures `ConstrainedLearner`.
 
     `cost_limit`: the largest expected discounted sum of costs from a decision on, in units of cost, on
-    average over the states that are learned from. `discount`: in [0, 1], what a cost one step later counts;
+    average over the states that are learned from: of a replay, also those that nobody enters any more, until
+    they are forgotten. `discount`: in [0, 1], what a cost one step later counts;
     the learner's own. `multiplier_rate`: how far the multiplier moves at each update, for each unit of cost
     beyond the limit. The multiplier is in units of reward for each unit of cost, starts at
     `initial_multiplier` and stays in [0, `max_multiplier`]. The rest is about the critics: `hidden`, widths
@@ -66,6 +67,10 @@ class RewardConstrainedConfig(SafetyConfig):
         if self.initial_multiplier > self.max_multiplier:
             raise ValueError("`initial_multiplier` is above `max_multiplier`; lower it")
         return self
+
+    @property
+    def is_learned(self) -> bool:
+        return True
 
     def constrain(self, learner: PolicyLearner, spec: ProblemSpec) -> PolicyLearner:
         """Draws the critics' weights from torch's global RNG; the caller seeds it."""

@@ -35,9 +35,13 @@ class StackConfig(SafetyConfig):
     def _has_one_opinion_on_risk(self) -> Self:
         measures = [at for at, part in enumerate(self.parts) if part.risk() is not None]
         if len(measures) > 1:
-            kinds = " and ".join(f"parts.{at}" for at in measures)
-            raise ValueError(f"{kinds} both measure risk; keep one of them")
+            places = " and ".join(f"parts.{at}" for at in measures)
+            raise ValueError(f"{places} measure risk; keep one of them")
         return self
+
+    @property
+    def is_learned(self) -> bool:
+        return any(part.is_learned for part in self.parts)
 
     def build(self) -> SafetyModule | None:
         built = (part.build() for part in self.parts)

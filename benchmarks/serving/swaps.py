@@ -137,6 +137,7 @@ def _random_policy(config: PolicyConfig, seed: int) -> Policy:
     with torch.no_grad():
         for tensor in policy.state_dict().values():
             tensor.normal_(0.0, 0.3, generator=generator)
+    assert isinstance(policy, Policy)
     return policy
 
 

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from service.decisions.records import DecisionRecord, decode_record
-from service.decisions.schemas import ChosenAction
 from service.shadow.schemas import Shadow, ShadowRequest
 
 
@@ -41,7 +40,8 @@ class Event:
     """One event of a policy's log. `body` is exactly what was logged, and all that is needed to write
     it again; the last four repeat parts of it for queries, and are None where they do not apply.
 
-    `propensity`: the probability with which the action was chosen, by whoever chose it.
+    `action_id`: None for a continuous action too. `propensity`: the probability with which the action was
+    chosen, by whoever chose it, or the density of a continuous one.
     """
 
     stream_id: StreamId
@@ -59,12 +59,18 @@ class Event:
         return self.stream_id.ms
 
 
+class _Action(msgspec.Struct, frozen=True, gc=False):
+    """A continuous action has no id."""
+
+    id: str | None = None
+
+
 class _Answer(msgspec.Struct, frozen=True, gc=False):
-    """The columns inside an ActResponse."""
+    """The columns inside the answer of /act."""
 
     model_version: str
-    action: ChosenAction
-    propensity: float
+    action: _Action
+    propensity: float | None
     reason: str
 
 
@@ -96,7 +102,7 @@ def event_of(stream_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
     return Event(at, kind, decision_id, body, *columns)
 
 
-_Columns = tuple[str, str, float | None, str | None]
+_Columns = tuple[str, str | None, float | None, str | None]
 
 
 def _decision(record: DecisionRecord) -> _Columns:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agent_core.types import Floats, Transition
+from agent_core.types import ActionSet, Floats, Transition
 from service import bodies, metrics
 from service.clock import now_ms
 from service.decisions.records import (
@@ -31,11 +31,11 @@ from service.feedback.schemas import (
     RewardResult,
 )
 from service.hot import SPOOLED, UNKNOWN_OWNER, Answer, HotRequest, confirmed
-from service.policies.encoding import Encoding
+from service.policies.encoding import Encoding, set_of_one
 from service.policies.served import Served, ServedBox
 from service.policies.store import PolicyStore
 from service.redis_link import UNCONFIRMED, BackpressureError
-from service.replay.codec import encode_transition
+from service.replay.codec import CERTAIN_DENSITY, encode_transition
 from service.security import Principal
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -205,7 +205,10 @@ class ObserveEndpoint:
         request = act_request(record)
         action, propensity = _answered(served, record)
         said: dict[str, tuple[Any, Any]] = {
-            "action": (transition.action and transition.action.id, action),
+            "action": (
+                transition.action and (transition.action.id or transition.action.value),
+                action,
+            ),
             "propensity": (transition.propensity, propensity),
             "observation": (transition.observation, request.observation),
             "available_actions": (transition.available_actions, request.actions),
@@ -226,7 +229,8 @@ class ObserveEndpoint:
         self, served: Served, transition: LoggedTransition
     ) -> RewardResult:
         """A step that somebody else decided goes to the learner as it is, once."""
-        logic.check_foreign_transition(transition)
+        is_continuous = isinstance(served, ServedBox)
+        logic.check_foreign_transition(transition, is_continuous=is_continuous)
         finished = _encode_foreign(served, transition)
         identity = logic.step_identity(transition)
         encoded = encode_transition(finished, served.feature_schema)
@@ -258,19 +262,9 @@ def _answered(served: Served, record: DecisionRecord) -> tuple[str | list[float]
 
 def _encode_foreign(served: Served, transition: LoggedTransition) -> Transition:
     at = "/transition"
-    if isinstance(served, ServedBox):
-        detail = "this policy makes continuous actions; it learns from its own decisions only"
-        raise InvalidError(f"{at}/policy", detail, field_code="wrong_kind")
     assert transition.observation
-    assert transition.available_actions
-    assert transition.action
-    assert transition.propensity is not None
     encoding = served.encoding
-    actions, _ = encoding.actions(transition.available_actions, f"{at}/available_actions")
-    if transition.action.id not in actions.ids:
-        detail = "the action is not among `available_actions`"
-        raise InvalidError(f"{at}/action/id", detail, "ActionNotShown", "not_shown")
-    chosen = actions.ids.index(transition.action.id)
+    actions, chosen = _taken(encoding, transition)
     after = transition.next_available_actions
     return Transition(
         decision_id=logic.step_identity(transition),
@@ -283,12 +277,26 @@ def _encode_foreign(served: Served, transition: LoggedTransition) -> Transition:
         next_actions=encoding.actions(after, f"{at}/next_available_actions")[0] if after else None,
         terminated=transition.terminated or transition.next_observation is None,
         truncated=transition.truncated,
-        propensity=transition.propensity,
+        propensity=transition.propensity or CERTAIN_DENSITY,
         model_version=0,
         # Two systems may count their episodes alike, and ours may too.
         episode_id=f"{transition.behavior_policy}/{transition.episode_id}",
         step=transition.step or 0,
     )
+
+
+def _taken(encoding: Encoding, transition: LoggedTransition) -> tuple[ActionSet, int]:
+    """The set that there was, and the position of what was taken."""
+    at, action = "/transition", transition.action
+    assert action is not None
+    if action.value is not None:
+        return set_of_one(encoding.continuous(action.value, f"{at}/action/value")), 0
+    assert transition.available_actions
+    actions, _ = encoding.actions(transition.available_actions, f"{at}/available_actions")
+    if action.id not in actions.ids:
+        detail = "the action is not among `available_actions`"
+        raise InvalidError(f"{at}/action/id", detail, "ActionNotShown", "not_shown")
+    return actions, actions.ids.index(action.id)
 
 
 def _state_after(encoding: Encoding, transition: LoggedTransition, action: Floats) -> Floats | None:

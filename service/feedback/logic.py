@@ -157,28 +157,41 @@ def _so_far(rule: RewardRule, flat: list[bytes]) -> float | None:
     return aggregate(rule.aggregation, [one.value for one in rewards])
 
 
-def check_foreign_transition(transition: LoggedTransition) -> None:
+_ALWAYS: Final = ("episode_id", "step", "observation", "action", "behavior_policy")
+_OF_SETS: Final = ("available_actions", "propensity")
+
+
+def check_foreign_transition(transition: LoggedTransition, *, is_continuous: bool) -> None:
     """A transition without a decision of ours must bring everything itself.
 
     Raises:
-        InvalidError: a field is missing, or it says that it both ended and went on.
+        InvalidError: a field is missing, belongs to the other kind of action, or the transition says that it
+            both ended and went on.
     """
-    for field in (
-        "episode_id",
-        "step",
-        "observation",
-        "available_actions",
-        "action",
-        "propensity",
-        "behavior_policy",
-    ):
+    for field in _ALWAYS if is_continuous else (*_ALWAYS, *_OF_SETS):
         if getattr(transition, field) is None:
             detail = "without a decision_id the transition must say it"
             raise InvalidError(f"/transition/{field}", detail, field_code="required")
+    _check_kind(transition, is_continuous)
     if transition.terminated and transition.next_observation is not None:
         detail = "nothing follows a terminated step; leave it out or send truncated"
         raise InvalidError("/transition/next_observation", detail, field_code="contradiction")
     check_time(transition.event_time, "/transition/event_time")
+
+
+def _check_kind(transition: LoggedTransition, is_continuous: bool) -> None:
+    given, missing = ("id", "value") if is_continuous else ("value", "id")
+    what = "makes continuous actions" if is_continuous else "chooses from sets"
+    if getattr(transition.action, given) is not None or getattr(transition.action, missing) is None:
+        detail = f"this policy {what}; send `{missing}` instead of `{given}`"
+        raise InvalidError("/transition/action", detail, field_code="wrong_kind")
+    for field in ("available_actions", "next_available_actions"):
+        if is_continuous and getattr(transition, field) is not None:
+            detail = f"this policy {what} and takes no sets; leave it out"
+            raise InvalidError(f"/transition/{field}", detail, field_code="wrong_kind")
+    if not is_continuous and (transition.propensity or 0) > 1:
+        detail = "a probability is at most 1"
+        raise InvalidError("/transition/propensity", detail, field_code="too_large")
 
 
 def step_identity(transition: LoggedTransition) -> str:

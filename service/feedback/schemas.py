@@ -11,7 +11,8 @@ from service.errors import Problem
 
 Amount = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Cost = Annotated[float, Meta(ge=-1e12, le=1e12)]
-Propensity = Annotated[float, Meta(gt=0, le=1)]
+Propensity = Annotated[float, Meta(gt=0, le=3e38)]
+"""A probability, or the density of a continuous action, which may be above 1."""
 State = Literal[
     "joined",
     "pending",
@@ -44,15 +45,18 @@ class Reward(Strict, frozen=True):
 
 
 class ActionRef(Strict, frozen=True):
-    """The action that was taken."""
+    """The action that was taken: one of a set by its `id`, a continuous one by its `value`."""
 
-    id: Id
+    id: Id | None = None
+    value: list[float] | None = None
 
 
 class LoggedTransition(Strict, frozen=True):
     """One step of a sequential problem, or a decision that another system logged.
 
-    With a `decision_id` the server trusts its own log: what is repeated here must agree with it.
+    With a `decision_id` the server trusts its own log: what is repeated here must agree with it. A
+    continuous action has no `available_actions`; its `propensity` is a density, left out where it is not
+    known or the action was certain.
     """
 
     reward: Amount

@@ -236,7 +236,10 @@ async def get_audit(
     """Whether the logged probabilities are true, on the newest decisions."""
     if not 1 <= decisions <= 100_000:
         raise InvalidError("/decisions", "ask for 1 to 100000 decisions", field_code="out_of_range")
-    keys, _ = await _meta(service, policy)
+    keys, meta = await _meta(service, policy)
+    if read_config(meta.config).agent.box is not None:
+        detail = "the audit weighs probabilities of sets, and continuous actions have densities"
+        raise InvalidError("/policy", detail, field_code="wrong_kind")
     bodies_ = await service.policies.recent_decisions(keys, decisions)
     responses = await run_in_threadpool(
         lambda: [decode_response(decode_record(b).response) for b in bodies_]

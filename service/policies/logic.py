@@ -25,7 +25,9 @@ from service.repository import PolicyKeys
 
 log = structlog.get_logger(__name__)
 
-STRUCTURE: Final = ("observation", "actions", "action_representation", "policy_learner", "replay")
+STRUCTURE: Final = (
+    "observation", "actions", "action_representation", "history", "policy_learner", "replay",
+)  # fmt: skip
 """Sections of `agent` that a model is built around; the others may change under it."""
 
 
@@ -57,6 +59,10 @@ async def register(
     old = None if meta is None else parse_policy(msgspec.json.decode(meta.config))
     sections = [] if old is None else changed_sections(old, config)
     breaking = [name for name in sections if name.removeprefix("agent.") in STRUCTURE]
+    if old is not None and "agent.safety" in sections:
+        # A filter may change under a model; a constraint has learned something of its own.
+        is_learned = old.agent.safety.is_learned or config.agent.safety.is_learned
+        breaking += ["agent.safety"] * is_learned
     if breaking and not restart:
         raise _breaking(breaking)
     outcome = (

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agent_core.config import AgentConfig, load_policy_data, parse_agent_config
 from agent_core.errors import ConfigError
 from agent_core.exploration.none import NoExplorationConfig
+from agent_core.interfaces import Policy
 from agent_core.registry import AnyExploration, AnyLearner, members
 from agent_core.types import ProblemSpec
 
@@ -37,7 +38,7 @@ _FITTING_DQN = "use exploration none or epsilon_greedy or boltzmann or warm_up"
 
 def _kinds_with(capability: str) -> str:
     """The learners that have it, as a message lists them."""
-    kinds = [c().kind for c in members(AnyLearner) if capability in c.capabilities]
+    kinds = [c().kind for c in members(AnyLearner) if {capability, "sets"} <= c.capabilities]
     return " or ".join(kinds)
 
 
@@ -61,7 +62,9 @@ def test_the_spec_follows_from_features_and_representation() -> None:
 @pytest.mark.parametrize("base", [_LINEAR, _DQN], ids=["linear", "dqn"])
 def test_a_decision_without_an_observation_is_a_context_free_bandit(base: dict[str, Any]) -> None:
     config = parse_agent_config({**base, "observation": {"kind": "none"}})
-    scorer = config.policy_learner.build_policy(config.spec).scorer()
+    policy = config.policy_learner.build_policy(config.spec)
+    assert isinstance(policy, Policy)
+    scorer = policy.scorer()
     actions = config.representation().encode(
         ("a", "b"), config.action_featurizer().encode_matrix([[], []], 2)
     )
@@ -333,6 +336,34 @@ def test_any_json_is_accepted_or_refused_as_a_config(
             "safety.bounds.0.feature",
             "represented actions have 3 features, counted from 0; use at most 2",
         ),
+        (
+            {
+                **_LINEAR,
+                "safety": {
+                    "kind": "stack",
+                    "parts": [
+                        {"kind": "none"},
+                        {
+                            "kind": "action_filter",
+                            "required": [{"feature": 9, "of": "state", "op": "<", "value": 0}],
+                        },
+                    ],
+                },
+            },
+            "safety.parts.1.required.0.feature",
+            "states have 3 features, counted from 0; use at most 2",
+        ),
+        (
+            {**_LINEAR, "policy_learner": {"kind": "disjoint_linear"}},
+            "action_representation",
+            "'one_hot' hides the ids, and 'disjoint_linear' has a model for each; use position",
+        ),
+        (
+            {**_LINEAR, "action_representation": {"kind": "position"}},
+            "action_representation",
+            "'position' needs 'arms', which 'linear' lacks; use action_representation "
+            "identity or one_hot or binary, or policy_learner disjoint_linear",
+        ),
     ],
 )
 def test_a_conflict_is_named_with_its_fix(data: dict[str, Any], path: str, message: str) -> None:
@@ -380,6 +411,8 @@ def test_every_exploration_fits_a_learner_that_has_what_it_needs(
     if "box" in learner.capabilities:
         box = {"kind": "box", "low": [0], "high": [1]}
         data |= {"actions": box, "action_representation": {"kind": "identity"}}
+    if "arms" in learner.capabilities:
+        data |= {"action_representation": {"kind": "position"}}
     serves = bool(exploration().serves & learner.capabilities)
 
     tries = "on_policy" not in learner.capabilities or exploration is not NoExplorationConfig

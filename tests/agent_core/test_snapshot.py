@@ -32,7 +32,9 @@ def _config(document: dict[str, Any]) -> AgentConfig:
 
 def _policy(config: AgentConfig) -> Policy:
     torch.manual_seed(1)
-    return config.policy_learner.build_policy(config.spec)
+    policy = config.policy_learner.build_policy(config.spec)
+    assert isinstance(policy, Policy)
+    return policy
 
 
 def _snapshot(document: dict[str, Any] | None = None) -> PolicySnapshot:

@@ -128,9 +128,7 @@ def test_the_bold_action_pays_more_and_varies_more() -> None:
 
 def test_only_the_label_of_the_row_that_is_shown_pays() -> None:
     bandit = LabelBandit(LETTERS, noise=0.0)
-    label_of = {
-        tuple(row): label for row, label in zip(*map(np.ndarray.tolist, LETTERS), strict=True)
-    }
+    label_of = {(0.0, 1.0): 2, (1.0, 0.0): 0, (1.0, 1.0): 1}
 
     for seed in range(8):
         observed, _ = bandit.reset(seed=seed)
@@ -174,11 +172,10 @@ def test_the_action_is_away_at_every_fourth_step() -> None:
     environment = DeletesAction(gymnasium.make("CartPole-v1"), 1)
     _, info = environment.reset(seed=0)
 
-    offered = [info["available_actions"]]
-    for action in (0, 1, 0, 0, 1, 0):
-        offered.append(environment.step(action)[4]["available_actions"])
+    first = info["available_actions"]
+    later = [environment.step(action)[4]["available_actions"] for action in (0, 1, 0, 0, 1, 0)]
 
-    assert offered == [(0, 1), (0, 1), (0, 1), (0,), (0, 1), (0, 1), (0, 1)]
+    assert [first, *later] == [(0, 1), (0, 1), (0, 1), (0,), (0, 1), (0, 1), (0, 1)]
 
 
 def test_an_action_that_is_away_cannot_be_taken() -> None:

@@ -300,3 +300,13 @@ async def test_a_policy_in_a_query_is_encoded(sdk: Sdk) -> None:
     await sdk.call(client.activate, "d-1", policy="a&b=c")
 
     assert wire.targets == ["POST /v1/decisions/d-1/activate?policy=a%26b%3Dc"]
+
+
+async def test_a_logged_continuous_action_is_sent_as_a_vector(sdk: Sdk) -> None:
+    wire = Wire(answer(202, reward_body()))
+
+    await sdk.call(
+        sdk.connect(wire).observe_transition, episode_id="e", step=0, action=(0.5, 1.0), reward=1.0
+    )
+
+    assert wire.bodies[0]["transition"]["action"] == {"value": [0.5, 1.0]}

@@ -18,6 +18,7 @@ from tests.support.strategies import action_sets
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "identity": {},
     "one_hot": {"ids": ["0", "1", "a"]},
+    "position": {},
     "binary": {"ids": ["0", "1", "a"]},
     "embedding": {"rows": 5, "ids": ["0", "1", "a"]},
 }

@@ -50,7 +50,7 @@ def test_the_page_is_what_the_modules_say_of_themselves() -> None:
 def test_the_configuration_check_agrees_with_the_page(learner: Any) -> None:
     for slot, union, check in _SLOTS:
         for module in members(union):
-            if (chosen := _written(module)) is not None:
+            if (chosen := _written(module, learner)) is not None:
                 refused = slot in _problems({**_agent(learner), slot: chosen})
                 assert refused != check(learner, module), (slot, chosen)
 
@@ -67,16 +67,18 @@ def _agent(learner: Any) -> dict[str, Any]:
         agent[slot] = next(
             written
             for module in members(union)
-            if check(learner, module) and (written := _written(module)) is not None
+            if check(learner, module) and (written := _written(module, learner)) is not None
         )
     if learner.capabilities & {"replay", "on_policy"}:
         agent["replay"] = {"kind": next(_kind(m) for m in members(AnyReplay) if fits(learner, m))}
     return agent
 
 
-def _written(module: Any) -> dict[str, Any] | None:
+def _written(module: Any, learner: Any) -> dict[str, Any] | None:
     """The module in a policy file; None for one that has no defaults to stand on."""
     written = {"kind": _kind(module), **_FIELDS.get(_kind(module), {})}
+    if _kind(module) == "warm_up" and "box" in learner.capabilities:
+        written["then"] = {"kind": "gaussian"}
     try:
         module.model_validate(written)
     except ValidationError:

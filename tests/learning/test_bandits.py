@@ -151,3 +151,27 @@ def test_embeddings_tell_apart_actions_that_have_nothing_but_an_id(learner: str)
         return np.array([sign], np.float32), ActionSet(ids, features), rewards
 
     assert _share_of_best(config, ask, decisions=1200, counted=200) > 0.8
+
+
+def test_disjoint_models_follow_articles_that_come_and_go() -> None:
+    config = _config(
+        observation={"kind": "vector", "dim": 2},
+        policy_learner={"kind": "disjoint_linear", "max_arms": 8},
+        action_representation={"kind": "position"},
+        exploration={"kind": "thompson", "scale": 0.3},
+    )
+    representation = config.representation()
+    asked = 0
+
+    def ask(generator: np.random.Generator) -> tuple[Floats, ActionSet, list[float]]:
+        nonlocal asked
+        asked += 1
+        # Five articles at a time; every 100 decisions the oldest makes room for a new one.
+        ids = tuple(f"article-{number}" for number in range(asked // 100, asked // 100 + 5))
+        features = representation.encode(ids, np.zeros((5, 0), np.float32))
+        state = generator.standard_normal(2).astype(np.float32)
+        angles = np.arange(asked // 100, asked // 100 + 5) * 2.4
+        rewards = state[0] * np.cos(angles) + state[1] * np.sin(angles)
+        return state, ActionSet(ids, features), rewards.tolist()
+
+    assert _share_of_best(config, ask, decisions=800, counted=400) > 0.8

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from agent_core.interfaces import Policy
 from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.replay.fifo import FifoConfig
 from agent_core.training.agent_learner import AgentLearner
@@ -62,6 +63,7 @@ def test_values_of_a_corridor_are_discounted_distances_to_its_end() -> None:
     right = [_DISCOUNT ** (_LENGTH - 1 - p) for p in range(_LENGTH)]
     left = [_DISCOUNT ** (_LENGTH + 1 - p) for p in range(1, _LENGTH)]
     states = torch.from_numpy(np.stack([_place(p) for p in range(_LENGTH)]))
+    assert isinstance(learner.policy, Policy)
     q = learner.policy.values(states, ragged([_available(p) for p in range(_LENGTH)]))
     expected = [right[0], *(v for pair in zip(left, right[1:], strict=True) for v in pair)]
     torch.testing.assert_close(q, torch.tensor(expected), atol=0.03, rtol=0)

@@ -46,7 +46,7 @@ class DisjointLinearConfig(PolicyLearnerConfig):
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {"spread", "bandit", "sets", "observes"}
+        {"spread", "bandit", "sets", "observes", "arms"}
     )
     kind: Literal["disjoint_linear"] = "disjoint_linear"
     max_arms: int = Field(default=256, ge=1, le=1_000_000)

@@ -29,7 +29,7 @@ class ContinuousCloningConfig(PolicyLearnerConfig):
     """Configures `ContinuousCloningLearner`. `hidden`: widths of the layers."""
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {"box", "bandit", "replay", "gradient", "actor"}
+        {"box", "replay", "gradient", "actor"}
     )
     kind: Literal["continuous_cloning"] = "continuous_cloning"
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)

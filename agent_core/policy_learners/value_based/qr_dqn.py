@@ -38,6 +38,7 @@ class QrDqnConfig(TemporalDifferenceConfig):
     )
     kind: Literal["qr_dqn"] = "qr_dqn"
     quantiles: int = Field(default=32, ge=2, le=1000)
+    # 0.1: the worst quarter of a fair coin between 0 and 1 is judged 0.015; with 1 it is 0.13 (3 seeds).
     kappa: float = Field(default=0.1, gt=0)
 
     def build_policy(self, spec: ProblemSpec) -> QrDqnPolicy:

@@ -48,7 +48,6 @@ class FromLog:
         started_s = time.perf_counter()
         behaviour = parsed(self.behaviour)
         player = Session(behaviour, self.environment(), seed=seed, swap_steps=1)
-        untrained = player.greedy_episodes(self.environment(), _GREEDY)
         for _ in range(self.steps):
             player.step(keep=True)
             tick()
@@ -60,7 +59,7 @@ class FromLog:
             tick()
         played = greedy_episodes(config, learner, self.environment(), _GREEDY, seed)
         numbers = {
-            "random_return": sum(one.total for one in untrained) / _GREEDY,
+            "random_return": self._untrained_return(seed),
             "expert_return": max(one.total for one in player.episodes),
             "behaviour_return": sum(one.total for one in player.episodes) / len(player.episodes),
             "greedy_return": sum(one.total for one in played) / _GREEDY,
@@ -68,6 +67,14 @@ class FromLog:
         skipped = learner.skipped_transitions + learner.skipped_updates
         seconds = round(time.perf_counter() - started_s, 1)
         return Outcome([], [], numbers, learner.updates, skipped, seconds)
+
+    def _untrained_return(self, seed: int) -> float:
+        """Of the behaviour policy before it has learned anything, as it explores."""
+        untrained = dict(self.behaviour) | _NO_SCHEDULE
+        player = Session(parsed(untrained), self.environment(), seed=seed, swap_steps=1)
+        while len(player.episodes) < _GREEDY:
+            player.step()
+        return sum(one.total for one in player.episodes) / _GREEDY
 
 
 def arms(request: Request) -> list[Arm]:

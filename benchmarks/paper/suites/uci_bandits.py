@@ -23,6 +23,9 @@ from benchmarks.paper.suite import Arm, Environment, Online, Request, Suite, Tic
 STEPS: Final = 20_000
 _WINDOW: Final = 1_000
 _OFFLINE: Final = "offline"
+_DEVIATIONS: Final = 1.0
+"""The paper takes 0.25. Here each reward counts once in the posterior; with 0.25 the letters, seed 0, had a
+reward of 0.34 after 20,000 rows, with 1.0 it was 0.77."""
 _GREEDY_ROWS: Final = 5_000
 _EPOCHS: Final = 20
 
@@ -66,7 +69,7 @@ def _table_arms(path: Path, request: Request) -> list[Arm]:
     online = Online(environment, steps, window=_WINDOW)
     dim = table.rows.shape[1] + table.classes.bit_length()
     explorations: dict[str, dict[str, Any]] = {
-        "LinUCB": {"kind": "ucb", "alpha": 0.25},
+        "LinUCB": {"kind": "ucb", "alpha": _DEVIATIONS},
         "LinTS": {"kind": "thompson"},
         "SquareCB": {"kind": "square_cb", "scale": 10 * math.sqrt(dim), "exponent": 0.5},
     }

@@ -27,3 +27,10 @@ def test_limits_that_have_32_bits_stay() -> None:
 
     assert inner_low.tolist() == [-2.0, 0.5]
     assert inner_high.tolist() == [0.0, 0.75]
+
+
+def test_limits_are_shared_and_cannot_be_written_to() -> None:
+    low, high = inner_limits(Box((0.0,), (1.0,)))
+
+    assert not low.flags.writeable
+    assert not high.flags.writeable

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from pydantic import ValidationError
 
 from agent_core.config import parse_agent_config
 from agent_core.errors import ConfigError
@@ -96,14 +95,13 @@ def test_the_one_measure_of_risk_counts() -> None:
 
 
 def test_two_measures_of_risk_are_refused_by_their_places() -> None:
-    with pytest.raises(ValidationError, match=r"parts\.0 and parts\.2 both measure risk"):
-        _Any.model_validate({"parts": [_RiskConfig(), _CHEAP, _RiskConfig()]})
+    with pytest.raises(ConfigError, match=r"safety: parts\.0 and parts\.2 measure risk; keep one"):
+        _parse({"kind": "stack", "parts": [{"kind": k} for k in ("cvar", "none", "wang")]})
 
 
-class _Any(StackConfig):
-    """A stack of whatever is given."""
-
-    parts: tuple[Any, ...]
+def test_a_learner_that_lacks_what_a_part_needs_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'stack' needs 'distribution', which 'linear' lacks"):
+        _parse({"kind": "stack", "parts": [{"kind": "cvar"}]})
 
 
 def test_constraints_are_put_on_in_order() -> None:

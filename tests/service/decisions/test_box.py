@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from agent_core.types import Transition
+from service.archive.logic import event_of
 from service.clock import now_ms
 from service.decisions.records import decode_record
 from service.decisions.replay import replay
@@ -324,3 +325,80 @@ async def test_a_transition_of_our_own_must_agree_with_the_log(
     assert agreed.json()["results"][0]["state"] == "joined"
     assert (wrong.status_code, wrong.json()["code"]) == (409, "Contradiction")
     assert math.isfinite(density)
+
+
+LOGGED: dict[str, Any] = {
+    "episode_id": "theirs",
+    "step": 3,
+    "observation": {"vector": [0, 1]},
+    "action": {"value": [0.5, 0.25]},
+    "propensity": 2.5,
+    "behavior_policy": "legacy@7",
+    "reward": 1.0,
+    "next_observation": {"vector": [1, 1]},
+}
+
+
+@pytest.mark.parametrize(("density", "kept"), [(2.5, 2.5), (None, CERTAIN_DENSITY)])
+async def test_a_logged_continuous_action_reaches_the_learner(
+    api: httpx.AsyncClient, put: Put, redis_client: Redis, density: float | None, kept: float
+) -> None:
+    await put(steering())
+
+    body = {"transition": LOGGED | {"propensity": density}}
+    response = await api.post("/v1/observe", json=body)
+
+    assert response.json()["results"][0]["state"] == "joined"
+    entries: Any = await redis_client.xrange(KEYS.replay)
+    [(_, fields)] = entries
+    made = decode_transition(fields[b"b"]).transition
+    assert made.actions.features.tolist() == [[0.5, 0.25]]
+    assert (made.action, made.propensity, made.step) == (0, kept, 3)
+    assert made.next_state is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"action": {"id": "a"}}, "/transition/action"),
+        ({"action": {}}, "/transition/action"),
+        ({"action": {"value": [0.5]}}, "/transition/action/value"),
+        ({"action": {"value": [0.5, 1.5]}}, "/transition/action/value/1"),
+        ({"available_actions": ["a"]}, "/transition/available_actions"),
+        ({"next_available_actions": ["a"]}, "/transition/next_available_actions"),
+        ({"propensity": 0.0}, "/transition/propensity"),
+    ],
+)
+async def test_a_bad_logged_action_is_refused_with_its_field(
+    api: httpx.AsyncClient, put: Put, changes: dict[str, Any], pointer: str
+) -> None:
+    await put(steering())
+
+    refused = await api.post("/v1/observe", json={"transition": LOGGED | changes})
+
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["errors"][0]["pointer"] == pointer
+
+
+async def test_an_audit_of_densities_is_refused(api: httpx.AsyncClient, put: Put) -> None:
+    await put(steering())
+    await act(api)
+
+    response = await api.get("/v1/policies/steer/audit")
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["code"] == "wrong_kind"
+
+
+async def test_the_archive_knows_version_and_density(
+    api: httpx.AsyncClient, put: Put, redis_client: Redis
+) -> None:
+    await put(steering())
+    answer = await act(api, decision_id="d")
+    body = await read_record(redis_client, KEYS, "d")
+    assert body is not None
+
+    event = event_of(b"1-0", {b"t": b"decision", b"d": b"d", b"b": body})
+
+    assert (event.model_version, event.action_id) == ("steer@1", None)
+    assert event.propensity == answer["propensity"]

@@ -343,3 +343,14 @@ async def test_learned_summaries_are_served_too(
 
     found = await replay(redis_client, settings_for(redis_url, tmp_path), "e.2", "cart")
     assert found.differences == []
+
+
+async def test_another_history_is_another_model(api: httpx.AsyncClient, put: Put) -> None:
+    """The networks were built for windows of three."""
+    await put(remembering())
+    longer = with_agent(sequential(), history={"kind": "stacking", "window": 4})
+
+    refused = await api.put("/v1/policies/cart", json=longer)
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "PolicyChange")
+    assert refused.json()["errors"][0]["pointer"] == "/agent/history"

@@ -365,6 +365,8 @@ async def test_the_history_of_a_policy_begins_with_a_logged_transition(
         ({"action": {"id": "up"}}, "/transition/action/id"),
         ({"propensity": None}, "/transition/propensity"),
         ({"propensity": 0.0}, "/transition/propensity"),
+        ({"propensity": 1.5}, "/transition/propensity"),
+        ({"action": {"value": [0.5]}}, "/transition/action"),
         ({"next_observation": {"vector": [1]}}, "/transition/next_observation/vector"),
         ({"terminated": True}, "/transition/next_observation"),
     ],

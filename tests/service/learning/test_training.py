@@ -22,7 +22,7 @@ from service.policies.config import PolicyConfig, parse_policy
 from service.replay.codec import encode_transition
 from service.replay.repository import Block, Entry
 from tests.support.learners import fingerprint, made_up
-from tests.support.policies import bandit, featured, sequential, with_agent
+from tests.support.policies import bandit, featured, sequential, steering, with_agent
 from tests.support.training import CPU
 
 COUNT = 90  # more than the schedule's 64 transitions of warm-up
@@ -53,8 +53,13 @@ def in_one_go(config: PolicyConfig, count: int = COUNT) -> PolicyTraining:
     return training
 
 
+REMEMBERING = with_agent(sequential("remembering"), history={"kind": "gru", "window": 3})
+
+
 @pytest.mark.parametrize(
-    "document", [bandit(), featured(), sequential()], ids=lambda document: document["policy"]
+    "document",
+    [bandit(), featured(), sequential(), REMEMBERING, steering()],
+    ids=lambda document: document["policy"],
 )
 @settings(max_examples=5)
 @given(cuts=st.lists(st.integers(0, COUNT), max_size=5), crashes=st.booleans())

@@ -36,8 +36,8 @@ from ._requests import (
     TransitionFields,
 )
 from ._wire import (
+    action_or_vector,
     actions_body,
-    baseline_body,
     encode,
     new_id,
     observation_body,
@@ -122,7 +122,9 @@ def act_body(
         observation=None if observation is None else observation_body(observation),
         actions=None if actions is None else actions_body(actions),
         excluded_actions=None if excluded_actions is None else list(excluded_actions),
-        baseline_action=None if baseline_action is None else baseline_body(baseline_action),
+        baseline_action=None
+        if baseline_action is None
+        else action_or_vector(baseline_action, "baseline_action"),
         action_space=action_space,
         episode=episode,
         defer_activation=defer_activation,
@@ -266,7 +268,8 @@ def _transition_body(default_policy: str | None, step: TransitionFields) -> Json
     for name in body.keys() & {"available_actions", "next_available_actions"}:
         body[name] = actions_body(body[name])
     if "action" in body:
-        body["action"] = {"id": body["action"]}
+        taken = action_or_vector(body["action"], "action")
+        body["action"] = {"id" if isinstance(taken, str) else "value": taken}
     return _with_policy_and_time(body, default_policy)
 
 

@@ -115,7 +115,8 @@ class TransitionFields(TypedDict, total=False):
 
     With `decision_id` the service trusts its own log and answers 409 to a contradiction. Without it,
     `propensity` in (0, 1] is the probability of `action` under `behavior_policy`.
-    `terminated` stops bootstrapping, `truncated` does not.
+    `terminated` stops bootstrapping, `truncated` does not. `action`: an id, or a vector where actions are
+    continuous; then there are no available actions, and `propensity` is a density, if it is known.
     """
 
     decision_id: str | None
@@ -124,7 +125,7 @@ class TransitionFields(TypedDict, total=False):
     step: int | None
     observation: Observation | None
     available_actions: Actions | None
-    action: str | None
+    action: str | Sequence[float] | SupportsToList | None
     propensity: float | None
     reward: float | None
     cost: float | None

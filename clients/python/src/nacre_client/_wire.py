@@ -49,15 +49,15 @@ def actions_body(actions: Actions) -> list[Any]:
     ]
 
 
-def baseline_body(action: str | Sequence[float] | SupportsToList) -> str | list[Any]:
-    """The safe action: an id stays an id, anything else is a vector.
+def action_or_vector(action: str | Sequence[float] | SupportsToList, name: str) -> str | list[Any]:
+    """One action: an id stays an id, anything else is a vector.
 
     Raises:
         InputError: it is neither.
     """
     if isinstance(action, str):
         return action
-    return _listed(action, "baseline_action", "an id, or a list of floats")
+    return _listed(action, name, "an id, or a list of floats")
 
 
 def _action_body(item: Any, at: int) -> Mapping[str, Any]:
