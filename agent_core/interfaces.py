@@ -43,7 +43,8 @@ Capability = Literal[
 """What a learner can do: `spread` gives a posterior factor, `members` whole posterior samples; `bandit`
 ignores what follows a decision, `sequential` bootstraps from the next one; `replay` learns from replayed
 batches, `on_policy` from whole episodes played by itself; `gradient` trains its networks from end to end,
-so they may hold a history or embeddings; `actor` has values that are log-probabilities up to a constant;
+so they may hold a history or embeddings; `actor` has values that are log-probabilities up to a constant, or
+draws from a distribution of its own in a box;
 `distribution` knows whole distributions of returns; `td_error` reports an error for each transition;
 `sets` chooses among actions, `box` makes continuous ones; `observes` takes in each transition once;
 `arms` keeps a model of each id, and must be told which is which."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Before torch is imported by anyone, children included: two cores are shared by all test workers.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +20,13 @@ __all__ = ["children", "redis_client", "redis_server", "redis_url", "start_redis
 # The same examples in every run, and no deadline: a busy machine is not a bug.
 settings.register_profile("nacre", derandomize=True, deadline=None)
 settings.load_profile("nacre")
+
+
+@pytest.fixture(autouse=True)
+def _the_same_chance_in_every_run() -> None:
+    """Initial weights come from torch's global generator; only tests leave it unseeded."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,17 @@ class TemporalDifferenceConfig(PolicyLearnerConfig):
     target_period_updates: int = Field(default=1, ge=1)
 
 
+class HuberConfig(TemporalDifferenceConfig):
+    """What configures those with a Huber loss.
+
+    `huber_bend`: errors up to it count by their square, larger ones in proportion; None squares all. With
+    a bend far below the returns and a target that is copied, values may grow without bound: the few
+    transitions that end an episode pull no harder than any other.
+    """
+
+    huber_bend: float | None = Field(default=1.0, gt=0)
+
+
 class Losses(NamedTuple):
     """`[B]` each: what is to become small, absolute errors, and the targets that were aimed at."""
 
@@ -168,7 +179,13 @@ def double_target(
     return one_step_target(batch.reward, batch.bootstraps, value, discount)
 
 
-def huber_losses(predicted: torch.Tensor, target: torch.Tensor) -> Losses:
-    """Huber losses with their bend at 1 (Huber 1964) of `predicted` `[B]` against `target` `[B]`."""
-    losses = torch.nn.functional.huber_loss(predicted, target, reduction="none")
-    return Losses(losses, (predicted - target).abs(), target)
+def huber_losses(predicted: torch.Tensor, target: torch.Tensor, bend: float | None = 1.0) -> Losses:
+    """Huber losses (Huber 1964) of `predicted` `[B]` against `target` `[B]`; `bend`: as in `HuberConfig`."""
+    return Losses(huber(predicted, target, bend), (predicted - target).abs(), target)
+
+
+def huber(predicted: torch.Tensor, target: torch.Tensor, bend: float | None) -> torch.Tensor:
+    """Half the squared error up to `bend`, in proportion beyond; in the shape of the arguments."""
+    if bend is None:
+        return 0.5 * (predicted - target).square()
+    return torch.nn.functional.huber_loss(predicted, target, reduction="none", delta=bend)

@@ -18,9 +18,10 @@ from agent_core.functional.segments import segment_max
 from agent_core.interfaces import Capability, Policy, PolicyLearner, Scorer
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyOutputs
 from agent_core.policy_learners.temporal_difference import (
+    HuberConfig,
     Losses,
-    TemporalDifferenceConfig,
     TemporalDifferenceLearner,
+    huber,
 )
 from agent_core.types import (
     ActionScores,
@@ -32,7 +33,7 @@ from agent_core.types import (
 )
 
 
-class BootstrappedDqnConfig(TemporalDifferenceConfig):
+class BootstrappedDqnConfig(HuberConfig):
     """Configures bootstrapped DQN.
 
     `members`: K, heads on one body. `learning_share`: in (0, 1], the probability that a member learns
@@ -58,6 +59,7 @@ class BootstrappedDqnConfig(TemporalDifferenceConfig):
             policy=policy,
             discount=self.discount,
             learning_share=self.learning_share,
+            bend=self.huber_bend,
         )
         return TemporalDifferenceLearner(policy, policy.network, loss, self)
 
@@ -123,6 +125,7 @@ def bootstrapped_losses(
     policy: BootstrappedDqnPolicy,
     discount: float,
     learning_share: float,
+    bend: float | None = 1.0,
 ) -> Losses:
     """Huber losses of each member that learns from the row, against its own target, over K.
 
@@ -132,7 +135,7 @@ def bootstrapped_losses(
     following = policy.members(target, batch.next_state, batch.next_actions)
     wanted = members_target(following, batch, discount)
     predicted = policy.chosen(trained, batch)
-    losses = torch.nn.functional.huber_loss(predicted, wanted, reduction="none")
+    losses = huber(predicted, wanted, bend)
     mask = learns(batch.key, wanted.shape[1], learning_share)
     errors = (predicted - wanted).abs().mean(1)
     return Losses((mask * losses).mean(1), errors, wanted.mean(1))

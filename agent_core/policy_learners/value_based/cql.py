@@ -17,8 +17,8 @@ from agent_core.interfaces import Capability, PolicyLearner
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.policy_learners.temporal_difference import (
     ActionValuePolicy,
+    HuberConfig,
     Losses,
-    TemporalDifferenceConfig,
     TemporalDifferenceLearner,
     double_target,
     huber_losses,
@@ -26,7 +26,7 @@ from agent_core.policy_learners.temporal_difference import (
 from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
 
 
-class CqlConfig(TemporalDifferenceConfig):
+class CqlConfig(HuberConfig):
     """Configures conservative Q-learning.
 
     `alpha`: how much a unit of conservatism counts beside a unit of temporal-difference loss.
@@ -43,7 +43,7 @@ class CqlConfig(TemporalDifferenceConfig):
 
     def build_learner(self, policy: ActionValuePolicy, spec: ProblemSpec) -> PolicyLearner:
         del spec
-        loss = partial(cql_losses, discount=self.discount, alpha=self.alpha)
+        loss = partial(cql_losses, discount=self.discount, alpha=self.alpha, bend=self.huber_bend)
         return TemporalDifferenceLearner(policy, policy.network, loss, self)
 
 
@@ -67,10 +67,11 @@ def cql_losses(
     batch: TransitionBatch,
     discount: float,
     alpha: float,
+    bend: float | None = 1.0,
 ) -> Losses:
     """Huber losses against the double target, plus `alpha` times `conservatism`; Kumar et al. 2020, eq. 4."""
     wanted = double_target(trained, target, batch, discount)
     values = trained(batch.state, batch.actions)
     chosen = batch.chosen_rows()
-    losses, errors, targets = huber_losses(values.index_select(0, chosen), wanted)
+    losses, errors, targets = huber_losses(values.index_select(0, chosen), wanted, bend)
     return Losses(losses + alpha * conservatism(values, batch.actions, chosen), errors, targets)

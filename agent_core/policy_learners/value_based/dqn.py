@@ -16,8 +16,8 @@ from agent_core.networks.dueling import DuelingNetwork, NumpyDueling
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.policy_learners.temporal_difference import (
     ActionValuePolicy,
+    HuberConfig,
     Losses,
-    TemporalDifferenceConfig,
     TemporalDifferenceLearner,
     double_target,
     greedy_target,
@@ -28,7 +28,7 @@ from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
 _Network: TypeAlias = ActionValueNetwork | DuelingNetwork
 
 
-class DqnConfig(TemporalDifferenceConfig):
+class DqnConfig(HuberConfig):
     """Configures deep Q-learning.
 
     `double`: the trained network chooses the next action and the target network values it (van Hasselt
@@ -52,7 +52,7 @@ class DqnConfig(TemporalDifferenceConfig):
         self, policy: ActionValuePolicy | DuelingPolicy, spec: ProblemSpec
     ) -> PolicyLearner:
         del spec
-        loss = partial(dqn_losses, discount=self.discount, double=self.double)
+        loss = partial(dqn_losses, discount=self.discount, double=self.double, bend=self.huber_bend)
         return TemporalDifferenceLearner[_Network](policy, policy.network, loss, self)
 
 
@@ -73,14 +73,20 @@ class DuelingPolicy(Policy):
 
 
 def dqn_losses(
-    trained: _Network, target: _Network, batch: TransitionBatch, discount: float, *, double: bool
+    trained: _Network,
+    target: _Network,
+    batch: TransitionBatch,
+    discount: float,
+    *,
+    double: bool,
+    bend: float | None = 1.0,
 ) -> Losses:
     """Huber losses of the chosen actions' values against the (double) target of Q-learning."""
     if double:
         wanted = double_target(trained, target, batch, discount)
     else:
         wanted = greedy_target(target, batch, discount)
-    return huber_losses(chosen_values(trained, batch), wanted)
+    return huber_losses(chosen_values(trained, batch), wanted, bend)
 
 
 def chosen_values(network: _Network, batch: TransitionBatch) -> torch.Tensor:

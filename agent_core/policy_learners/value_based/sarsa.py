@@ -17,8 +17,8 @@ from agent_core.interfaces import Capability, PolicyLearner
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.policy_learners.temporal_difference import (
     ActionValuePolicy,
+    HuberConfig,
     Losses,
-    TemporalDifferenceConfig,
     TemporalDifferenceLearner,
     ValueNetwork,
     huber_losses,
@@ -26,7 +26,7 @@ from agent_core.policy_learners.temporal_difference import (
 from agent_core.types import ProblemSpec, TransitionBatch
 
 
-class DeepSarsaConfig(TemporalDifferenceConfig):
+class DeepSarsaConfig(HuberConfig):
     """Configures deep SARSA."""
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
@@ -39,7 +39,7 @@ class DeepSarsaConfig(TemporalDifferenceConfig):
 
     def build_learner(self, policy: ActionValuePolicy, spec: ProblemSpec) -> PolicyLearner:
         del spec
-        loss = partial(sarsa_losses, discount=self.discount)
+        loss = partial(sarsa_losses, discount=self.discount, bend=self.huber_bend)
         return TemporalDifferenceLearner(policy, policy.network, loss, self)
 
 
@@ -62,12 +62,16 @@ def counts(batch: TransitionBatch) -> torch.Tensor:
 
 
 def sarsa_losses(
-    trained: ActionValueNetwork, target: ValueNetwork, batch: TransitionBatch, discount: float
+    trained: ActionValueNetwork,
+    target: ValueNetwork,
+    batch: TransitionBatch,
+    discount: float,
+    bend: float | None = 1.0,
 ) -> Losses:
     """Huber losses of the chosen actions' values; 0, and no error, for rows that do not count."""
     wanted = sarsa_target(target, batch, discount)
     losses, errors, targets = huber_losses(
-        trained.pairs(batch.state, batch.chosen_features()), wanted
+        trained.pairs(batch.state, batch.chosen_features()), wanted, bend
     )
     counted = counts(batch)
     return Losses(counted * losses, counted * errors, targets)

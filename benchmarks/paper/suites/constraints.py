@@ -21,6 +21,9 @@ TASKS: Final[dict[str, tuple[int, tuple[float, float]]]] = {
 }
 """Environment steps, and limits on the cost of a step. Torques reach 2 and 1 on 1 and 6 joints: free play costs up to 4 and 6."""
 _LEARNERS: Final = ("td3", "ddpg", "sac")
+_DISCOUNT: Final = 0.99
+_RATE: Final = 1e-3
+"""Of the multiplier, for each unit of cost per step and update. The paper names none."""
 _SLACK: Final = 1.25
 """A cost estimate is noisy: a quarter above the limit counts as kept."""
 
@@ -44,7 +47,14 @@ def _environment(task: str) -> Environment:
 
 
 def _safety(limit: float) -> dict[str, Any]:
-    return {"kind": "reward_constrained", "cost_limit": limit}
+    """The paper limits (1 - discount) times the discounted sum; the module limits the sum itself."""
+    share = 1 - _DISCOUNT
+    return {
+        "kind": "reward_constrained",
+        "cost_limit": limit / share,
+        "discount": _DISCOUNT,
+        "multiplier_rate": _RATE * share,
+    }
 
 
 def _arm(task: str, kind: str, limit: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ from agent_core.policy_learners.temporal_difference import (
     greedy_target,
     huber_losses,
 )
+from agent_core.policy_learners.value_based.bootstrapped_dqn import BootstrappedDqnConfig
+from agent_core.policy_learners.value_based.cql import CqlConfig
 from agent_core.policy_learners.value_based.dqn import DqnConfig
+from agent_core.policy_learners.value_based.sarsa import DeepSarsaConfig
 from agent_core.training.collate import collate
 from agent_core.types import ActionSet
-from tests.support.learners import SPEC, made_up
+from tests.support.learners import SPEC, agent_learner, fingerprint, made_up
 from tests.support.value_networks import adding_network, one_step
 
 _CPU = torch.device("cpu")
@@ -62,6 +66,25 @@ def test_losses_are_quadratic_up_to_one_and_linear_beyond() -> None:
 
     assert losses.tolist() == [0.125, 2.5]
     assert errors.tolist() == [0.5, 3.0]
+
+
+@pytest.mark.parametrize(("bend", "expected"), [(1.0, 2.5), (2.0, 4.0), (10.0, 4.5), (None, 4.5)])
+def test_an_error_of_three_costs_what_the_bend_says(bend: float | None, expected: float) -> None:
+    # 1 * (3 - 1 / 2), 2 * (3 - 2 / 2), and 3^2 / 2.
+    losses = huber_losses(torch.tensor([5.0]), torch.tensor([8.0]), bend).losses
+
+    assert losses.tolist() == [expected]
+
+
+@pytest.mark.parametrize("kind", [DqnConfig, DeepSarsaConfig, CqlConfig, BootstrappedDqnConfig])
+def test_every_learner_with_a_huber_loss_minds_its_bend(kind: type[Any]) -> None:
+    learners = [agent_learner(kind(huber_bend=bend)) for bend in (0.01, None)]
+    for learner in learners:
+        learner.learn(made_up(40))
+
+    narrow, squared = (fingerprint(learner.training_state()) for learner in learners)
+
+    assert narrow != squared
 
 
 def _fresh(**settings: object) -> tuple[ActionValuePolicy, DqnConfig]:

@@ -7,7 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.learners import LEARNERS, agent_learner, checkpoint, fingerprint, made_up
+from tests.support.learners import (
+    LEARNERS,
+    agent_learner,
+    checkpoint,
+    fingerprint,
+    made_up,
+    spec_of,
+)
 
 _ROOT = Path(__file__).parents[3]
 
@@ -17,9 +24,11 @@ def test_training_continues_bit_exactly_in_another_process(tmp_path: Path) -> No
     for config_class in LEARNERS:
         config = config_class()
         learner = agent_learner(config)
-        learner.learn(made_up(95))
+        learner.learn(made_up(95, spec=spec_of(config)))
         checkpoint(learner.training_state()).save(tmp_path / config.kind)
-        learner.learn(made_up(20, seed=9))  # over the 100th update, where features are refreshed
+        learner.learn(
+            made_up(20, seed=9, spec=spec_of(config))
+        )  # over the 100th update, where features are refreshed
         expected[config.kind] = fingerprint(learner.training_state())
 
     process = subprocess.run(

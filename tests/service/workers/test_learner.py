@@ -107,7 +107,7 @@ async def test_entries_that_must_not_teach_are_counted_by_reason(
         await studio.append([replace(good[1], reward=float("nan"))])
         await studio.append([replace(good[1], reward=1e39)])  # a number, but not one in float32
         await studio.append([a_transition()])  # the schema's name, and not its sizes
-        await studio.append_raw([b"", b"garbage", b"\x01garbage"])
+        await studio.append_raw([b"", b"garbage", b"\x02garbage"])
         await studio.append(good[2:])
 
         async with studio.learner():
