@@ -34,6 +34,7 @@ def server_config(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         loop="uvloop",
         http=FastLane,
+        ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
