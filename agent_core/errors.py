@@ -5,6 +5,7 @@ AgentCoreError
 ├── FeatureError         an input does not fit the declared features; names the place
 ├── EmptyActionSetError  nothing is left to choose from
 ├── NonFiniteScoresError a policy produced NaN or infinity
+├── TransitionError      a transition is not one that the learner was built for
 └── SnapshotError        a snapshot or checkpoint must not be used; says why
 """
 
@@ -58,6 +59,14 @@ class EmptyActionSetError(AgentCoreError):
 
 class NonFiniteScoresError(AgentCoreError):
     """A policy scored an action with NaN or infinity."""
+
+
+class TransitionError(AgentCoreError):
+    """A transition is not one that the learner was built for. `problems`: all that is wrong with it."""
+
+    def __init__(self, decision_id: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"transition {decision_id!r}: {'; '.join(problems)}")
 
 
 class SnapshotError(AgentCoreError):

@@ -22,6 +22,7 @@ from agent_core.interfaces import (
     TrainingState,
 )
 from agent_core.training.collate import collate
+from agent_core.training.fit import check_fits
 from agent_core.training.schedule import ScheduleConfig
 from agent_core.types import ProblemSpec, Transition
 
@@ -81,9 +82,14 @@ class AgentLearner:
         return self._learner.policy
 
     def learn(self, transitions: Sequence[Transition]) -> dict[str, float]:
-        """Takes `transitions` in; returns the mean of each metric over the updates made."""
+        """Takes `transitions` in; returns the mean of each metric over the updates made.
+
+        Raises:
+            TransitionError: one does not fit; those before it were learned from.
+        """
         metrics: list[dict[str, float]] = []
         for transition in transitions:
+            check_fits(transition, self._spec)
             if not _is_finite(transition):
                 self.skipped_transitions += 1
                 continue

@@ -21,11 +21,12 @@ from pathlib import Path
 import msgspec
 import torch
 
-from agent_core.errors import SnapshotError
+from agent_core.errors import SnapshotError, TransitionError
 from agent_core.interfaces import ServedPolicy
 from agent_core.snapshot import DataRange, PolicySnapshot, TrainingCheckpoint
 from agent_core.training.agent_learner import AgentLearner
-from agent_core.types import ActionSet, Floats, ProblemSpec, Transition
+from agent_core.training.fit import check_fits
+from agent_core.types import Transition
 from service.learning.schemas import SkipReason
 from service.policies.config import PolicyConfig
 from service.policies.logic import STRUCTURE
@@ -230,19 +231,13 @@ def examine(
         return error.reason
     if stored.feature_schema != config.agent.feature_schema:
         return "schema"
-    if not _fits(stored.transition, config.agent.spec):
+    try:
+        check_fits(stored.transition, config.agent.spec)
+    except TransitionError:
         return "corrupt"
     if stored.transition.model_version in quarantined:
         return "quarantined"
     return stored.transition
-
-
-def _fits(transition: Transition, spec: ProblemSpec) -> bool:
-    states: list[Floats | None] = [transition.state, transition.next_state]
-    sets: list[ActionSet | None] = [transition.actions, transition.next_actions]
-    return all(s is None or len(s) == spec.state_dim for s in states) and all(
-        a is None or a.features.shape[1] == spec.action_dim for a in sets
-    )
 
 
 class _Means:

@@ -1,0 +1,91 @@
+"""What a learner refuses, with everything that is wrong, before it learns anything of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agent_core.errors import TransitionError
+from agent_core.policy_learners.value_based.dqn import DqnConfig
+from agent_core.training.fit import check_fits
+from agent_core.types import ActionSet, Box, Embedding, ProblemSpec
+from tests.support.learners import agent_learner, fingerprint, made_up
+from tests.support.transitions import a_transition
+
+_SETS = ProblemSpec(state_dim=2, action_dim=3, max_actions=10)
+_BOX = ProblemSpec(state_dim=2, action_dim=3, max_actions=1, box=Box((0.0,) * 3, (1.0,) * 3))
+
+
+def _set(*ids: str, dim: int = 3) -> ActionSet:
+    return ActionSet(ids, np.zeros((len(ids), dim), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"state": np.zeros(3, np.float32)}, r"state has the shape \(3,\), expected \(2,\)"),
+        ({"next_state": np.zeros((1, 2), np.float32)}, r"next_state has the shape \(1, 2\)"),
+        ({"actions": _set("a", "b", dim=2)}, r"actions has features \(2, 2\), expected \(2, 3\)"),
+        ({"actions": _set("a", "b", "a")}, "actions lists 'a' more than once"),
+        ({"next_actions": _set("x", "x")}, "next_actions lists 'x' more than once"),
+        ({"action": 3}, "action is 3, expected 0 to 2"),
+        ({"action": -1}, "action is -1, expected 0 to 2"),
+        ({"actions": _set(), "action": 0}, "action is 0, there are no actions to choose from"),
+        ({"next_action": 0}, "next_action is 0, there are no actions to choose from"),
+        ({"propensity": 0.0}, "propensity is 0; send the probability"),
+        ({"propensity": 1.5}, "propensity is 1.5"),
+        ({"step": -1}, "step is -1; count from 0"),
+    ],
+)
+def test_a_transition_that_does_not_fit_is_refused(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(TransitionError, match=problem):
+        check_fits(a_transition(**changes), _SETS)
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(TransitionError) as caught:
+        check_fits(a_transition(state=np.zeros(0, np.float32), action=9, step=-2), _SETS)
+
+    assert len(caught.value.problems) == 3
+    assert str(caught.value).startswith("transition 'd-1': ")
+
+
+def test_a_transition_that_fits_passes() -> None:
+    check_fits(a_transition(next_actions=_set("x"), next_action=0), _SETS)
+
+
+def test_a_continuous_action_comes_alone_and_has_a_density() -> None:
+    check_fits(a_transition(actions=_set("box"), action=0, propensity=7.0), _BOX)
+    with pytest.raises(TransitionError, match="actions are 2; send the one action"):
+        check_fits(a_transition(actions=_set("a", "b"), action=0), _BOX)
+
+
+@pytest.mark.parametrize("position", [-1.0, 4.0, 1.5, np.nan])
+def test_an_embedded_id_has_one_of_the_positions(position: float) -> None:
+    spec = ProblemSpec(2, 3, 10, embedding=Embedding(rows=4, dim=2))
+    actions = _set("a")
+    actions.features[0, 0] = position
+
+    with pytest.raises(TransitionError, match="positions outside of 0 to 3"):
+        check_fits(a_transition(actions=actions, action=0), spec)
+
+
+def test_a_learner_has_learned_what_came_before_and_nothing_of_it() -> None:
+    learner, other = agent_learner(DqnConfig()), agent_learner(DqnConfig())
+    good = made_up(10)
+    bad = a_transition(state=np.zeros(1, np.float32))
+
+    with pytest.raises(TransitionError):
+        learner.learn([*good, bad, *made_up(5, seed=1)])
+    other.learn(good)
+
+    assert fingerprint(learner.training_state()) == fingerprint(other.training_state())
+
+
+def test_nothing_at_all_is_learned_from_nothing() -> None:
+    learner = agent_learner(DqnConfig())
+
+    assert learner.learn([]) == {}
+    assert learner.experience == 0
