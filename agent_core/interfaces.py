@@ -1,10 +1,13 @@
 """What a module owes to the agent that is composed of it.
 
-    observation -> Featurizer -> state ----------------------+
-    actions -> Featurizer -> ActionRepresentation -> [A, D] -+-> SafetyModule.allowed
+    observation -> Featurizer -> HistoryModule.state -> state -+
+    actions -> Featurizer -> ActionRepresentation -> [A, D] ---+-> SafetyModule.allowed
         -> Scorer -> ExplorationModule.probabilities -> choice -> Decision
 
-    Transition -> ReplayBuffer -> PolicyLearner.update -> Policy -> Scorer (in a server, by snapshot)
+    state -> BoxScorer -> BoxExploration.draw -> BoxDecision            (continuous actions)
+
+    Transition -> ReplayBuffer -> PolicyLearner.update ----------+
+    Transition -> RolloutBuffer -> OnPolicyLearner.learn_rollout +-> Policy -> Scorer (in a server, by snapshot)
 
 A module's config is a frozen pydantic model in the module's own file, with a literal `kind`; it is the
 only place where defaults live, and its `build` makes the module. `registry.py` lists the configs.

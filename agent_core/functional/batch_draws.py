@@ -21,4 +21,5 @@ def normals(keys: torch.Tensor, count: int) -> torch.Tensor:
     """`[B, count]` float32, standard normal and between -5.5 and 5.5, for `keys` `[B]` int64."""
     # The middle of each step of the 2^24: no infinity at its ends. Only double can tell it from 1.
     middles = uniforms(keys, count).double() + 2.0**-25
-    return torch.special.ndtri(middles).float()
+    normal: torch.Tensor = torch.special.ndtri(middles)
+    return normal.float()

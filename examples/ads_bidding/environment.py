@@ -24,17 +24,17 @@ Prices = npt.NDArray[np.float64]
 
 HOURS: Final = 24
 OBSERVATION_DIM: Final = 5
-HIGHEST_MULTIPLIER: Final = 2.0
+HIGHEST_MULTIPLIER: Final = 1.0
 DAY_BUDGET: Final = 24.0
 """The unit of money: a twenty-fourth of the budget of a day."""
-_AUCTIONS: Final = 60
-_MEAN_PRICE: Final = 0.06
-_MEAN_ESTIMATE: Final = 0.08
+_AUCTIONS: Final = 50
+_MEAN_PRICE: Final = 0.2
+_MEAN_ESTIMATE: Final = 0.2
 _PRICE_SPREAD: Final = 1.0
 """Of the logarithm."""
 _ESTIMATE_SPREAD: Final = 0.5
 _DAY_SPREAD: Final = 0.25
-_TIRED_AT_MOST: Final = 0.7
+_TIRED_AT_MOST: Final = 0.4
 _RECOVERY: Final = 0.5
 
 
@@ -64,7 +64,7 @@ def read_prices(path: Path) -> Prices:
 class AuctionDay(gymnasium.Env[Floats, Floats]):
     """Observes `[5]`: what is left of the day, what is left of its budget (both 1 in the morning), the share of auctions
     won in the last hour, the mean price paid for one, and the mean estimate of the impressions to come (both
-    over what is usual). An action is the multiplier, `[1]`, 0 to 2. Rewards are the value of what was won,
+    over what is usual). An action is the multiplier, `[1]`, 0 to 1. Rewards are the value of what was won,
     `info["cost"]` is the money paid for it.
 
     Nobody stops who spends more than the budget. A day is cut after 24 hours, never terminated: what is observed
@@ -136,4 +136,8 @@ def dearness_of(hour: int) -> float:
 
 def trust_in(hour: int) -> float:
     """True value over estimate, of people who are not tired of ads: highest at 14 o'clock, lowest at 2."""
-    return 1.0 + 0.6 * math.cos(2 * math.pi * (hour - 14) / HOURS)
+    return math.exp(1.5 * math.cos(2 * math.pi * (hour - 14) / HOURS)) / _MEAN_TRUST
+
+
+_MEAN_TRUST: Final = 1.647
+"""Of the exponential, over the day."""

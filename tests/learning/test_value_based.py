@@ -111,6 +111,7 @@ def _discounted_distances() -> list[float]:
         {"kind": "qr_dqn", "quantiles": 8},
         {"kind": "iqn", "quantiles": 8},
         {"kind": "bootstrapped_dqn", "members": 4, "learning_share": 1.0},
+        {"kind": "epinet", "members": 4},
     ],
     ids=lambda learner: "-".join(map(str, learner.values())),
 )
@@ -264,3 +265,10 @@ def test_members_that_keep_to_one_opinion_find_what_chance_steps_do_not() -> Non
 
     assert _treasures(greedy, 250) < 5
     assert _treasures(deep, 250) > 40
+
+
+def test_opinions_of_an_epinet_find_it_too() -> None:
+    # Of the schedule's seeds 0 to 9 it was found in 49 or 50 of the last 50 episodes in all.
+    config = _sea({"kind": "epinet", "hidden": [128]}, {"kind": "deep"})
+
+    assert _treasures(config, 250) > 40
