@@ -52,6 +52,7 @@ from agent_core.policy_learners.offline.td3_bc import Td3BcConfig
 from agent_core.policy_learners.value_based.bootstrapped_dqn import BootstrappedDqnConfig
 from agent_core.policy_learners.value_based.cql import CqlConfig
 from agent_core.policy_learners.value_based.dqn import DqnConfig
+from agent_core.policy_learners.value_based.epinet import EpinetConfig
 from agent_core.policy_learners.value_based.iqn import IqnConfig
 from agent_core.policy_learners.value_based.qr_dqn import QrDqnConfig
 from agent_core.policy_learners.value_based.sarsa import DeepSarsaConfig
@@ -86,6 +87,7 @@ AnyLearner: TypeAlias = Annotated[
     | IqnConfig
     | CqlConfig
     | BootstrappedDqnConfig
+    | EpinetConfig
     | ReinforceConfig
     | PpoConfig
     | DiscreteSacConfig

@@ -26,4 +26,12 @@ def preferences(advantage: torch.Tensor, inverse_temperature: float) -> torch.Te
     return (inverse_temperature * advantage).exp().clamp_max(_LARGEST)
 
 
+def imitation_loss(
+    log_p: torch.Tensor, preference: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """The mean of -weight * preference * the log-probability, or log-density, of the logged action (eq. 7);
+    `[B]` each."""
+    return -(weight * preference * log_p).mean()
+
+
 _LARGEST = 100.0

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from agent_core.networks.perceptrons import ActionValueNetwork
-from agent_core.types import ProblemSpec, RaggedActions
+from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
 
 
 class TwinCritics(nn.Module):
@@ -24,3 +24,7 @@ class TwinCritics(nn.Module):
     def pairs(self, state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """`[2, B]` for one action `[B, D]` of each state."""
         return torch.stack([self.first.pairs(state, action), self.second.pairs(state, action)])
+
+    def chosen(self, batch: TransitionBatch) -> torch.Tensor:
+        """`[2, B]` for the actions that were taken."""
+        return self.pairs(batch.state, batch.chosen_features())

@@ -7,7 +7,7 @@ import torch
 from agent_core.functional.policy_gradient import log_probabilities
 from agent_core.interfaces import Policy, Scorer
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
-from agent_core.types import ProblemSpec, RaggedActions
+from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
 
 
 class ActorPolicy(Policy):
@@ -33,3 +33,8 @@ def log_policy(
 ) -> torch.Tensor:
     """`[N]` log-probabilities of every action of a batch; `state`: `[B, S]`."""
     return log_probabilities(actor(state, actions), actions.segments(), len(state))
+
+
+def chosen_log_probability(actor: ActionValueNetwork, batch: TransitionBatch) -> torch.Tensor:
+    """`[B]` log-probabilities of the actions that were taken, among those that were available."""
+    return log_policy(actor, batch.state, batch.actions)[batch.chosen_rows()]

@@ -12,11 +12,12 @@ from typing import Annotated, Protocol
 import torch
 from pydantic import Field, PositiveInt
 
+from agent_core.functional.critics import mean_error, squared_loss
 from agent_core.functional.td import one_step_target
 from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
 from agent_core.networks.box import BoxActor, BoxCritics
-from agent_core.policy_learners.box import (
-    DeterministicBoxPolicy,
+from agent_core.policy_learners.box import DeterministicBoxPolicy
+from agent_core.policy_learners.parts import (
     SavedParts,
     UpdateNoise,
     adam_of,
@@ -81,11 +82,6 @@ def smoothed_target(
     return one_step_target(batch.reward, batch.bootstraps, lowest, discount)
 
 
-def squared_loss(errors: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Scalar: for each of M critics the mean of weight * error^2, added up; `errors`: `[M, B]`."""
-    return (weight * errors.square()).mean(dim=1).sum()
-
-
 def value_loss(actor: BoxActor, critics: BoxCritics, batch: TransitionBatch) -> torch.Tensor:
     """Minus the mean of weight * the first critic's value of the actor's action (Lillicrap et al. 2016,
     eq. 6; Fujimoto et al. 2018, algorithm 1)."""
@@ -129,7 +125,7 @@ class DeterministicLearner:
                 "target_actor": self._target_actor,
                 "target_critics": self._target_critics,
             },
-            {"actor": self._actor_step, "critics": self._critic_step},
+            {"actor_step": self._actor_step, "critics_step": self._critic_step},
         )
 
     def observe(self, new: TransitionBatch) -> None:
@@ -147,7 +143,7 @@ class DeterministicLearner:
         if self._updates % self._period == 0:
             metrics |= self._move_actor(batch)
         metrics |= {"mean_target": float(target.mean())}
-        return Update(metrics, errors.detach().abs().mean(dim=0))
+        return Update(metrics, mean_error(errors))
 
     def _target(self, batch: TransitionBatch) -> torch.Tensor:
         noise = self._smoothing * self._noise.normals(batch.chosen_features())

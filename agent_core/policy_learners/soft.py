@@ -16,9 +16,9 @@ from pydantic import Field, PositiveInt
 from agent_core.functional.td import one_step_target
 from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
 from agent_core.networks.box import BoxCritics, SquashedGaussianActor, Temperature
-from agent_core.policy_learners.box import (
+from agent_core.policy_learners.box import SquashedGaussianPolicy
+from agent_core.policy_learners.parts import (
     SavedParts,
-    SquashedGaussianPolicy,
     UpdateNoise,
     adam_of,
     frozen_copy,
@@ -139,9 +139,9 @@ class SoftLearner:
                 "temperature": self._temperature,
             },
             {
-                "actor": self._actor_step,
-                "critics": self._critic_step,
-                "temperature": self._temperature_step,
+                "actor_step": self._actor_step,
+                "critics_step": self._critic_step,
+                "temperature_step": self._temperature_step,
             },
         )
 

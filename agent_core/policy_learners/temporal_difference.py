@@ -12,7 +12,6 @@ from typing import Annotated, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import torch
 from pydantic import Field, PositiveInt
 
-from agent_core.functional.flat_state import below, under
 from agent_core.functional.segment_choice import at_rows, segment_argmax
 from agent_core.functional.segments import segment_max
 from agent_core.functional.td import one_step_target
@@ -25,7 +24,7 @@ from agent_core.interfaces import (
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
-from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.parts import SavedParts, adam_of, move_towards
 from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
 
 
@@ -114,12 +113,9 @@ class TemporalDifferenceLearner(Generic[_Network]):
         self._target = served
         self._network = copy.deepcopy(served).requires_grad_(True)
         self._updates = 0
-        self._step = GradientStep(
-            dict(self._network.named_parameters()),
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            max_norm=config.max_gradient_norm,
-        )
+        rate, norm, decay = config.learning_rate, config.max_gradient_norm, config.weight_decay
+        self._step = adam_of(self._network, rate, norm, decay)
+        self._saved = SavedParts({"network": self._network}, {"step": self._step})
 
     def observe(self, new: TransitionBatch) -> None:
         """Does nothing: everything is learned from replay."""
@@ -131,24 +127,17 @@ class TemporalDifferenceLearner(Generic[_Network]):
             return Update(metrics)
         self._updates += 1
         if self._updates % self._config.target_period_updates == 0:
-            self._move_target()
+            move_towards(self._target, self._network, self._config.target_mix)
         return Update(metrics | {"mean_target": float(targets.mean())}, errors.detach())
-
-    def _move_target(self) -> None:
-        trained = [parameter.detach() for parameter in self._network.parameters()]
-        torch._foreach_lerp_(list(self._target.parameters()), trained, self._config.target_mix)
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
-        state = under("network", self._network.state_dict())
-        state |= under("step", self._step.training_state())
-        return state | {"updates": torch.tensor(self._updates)}
+        return self._saved.training_state() | {"updates": torch.tensor(self._updates)}
 
     def load_training_state(self, state: TrainingState) -> None:
-        self._network.load_state_dict(below("network", state))
-        self._step.load_training_state(below("step", state))
+        self._saved.load_training_state(state)
         self._updates = int(state["updates"])
 
 

@@ -35,7 +35,7 @@ from agent_core.interfaces import (
 from agent_core.networks.box import BoxCritics
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.policy_learners.actor import ActorPolicy
-from agent_core.policy_learners.box import adam_of, frozen_copy, move_towards
+from agent_core.policy_learners.parts import adam_of, frozen_copy, move_towards
 from agent_core.types import ProblemSpec, RaggedActions, Rollout, TransitionBatch
 
 

@@ -36,29 +36,42 @@ _ESTIMATE_SPREAD: Final = 0.5
 _DAY_SPREAD: Final = 0.25
 _TIRED_AT_MOST: Final = 0.4
 _RECOVERY: Final = 0.5
+_FARTHEST: Final = 10.0
+"""Beyond it an observation is cut off: a single price may be a hundred times the mean."""
 
 
 def simulated_prices(count: int = 100_000) -> Prices:
     """`[count]`: log-normal, with the mean 1."""
     normals = np.random.default_rng(0).normal(size=count)
-    return np.exp(_PRICE_SPREAD * normals - _PRICE_SPREAD**2 / 2)
+    prices: Prices = np.exp(_PRICE_SPREAD * normals - _PRICE_SPREAD**2 / 2)
+    return prices
 
 
 def read_prices(path: Path) -> Prices:
     """`[N]`: the column `PayingPrice` of a CSV file (of iPinYou's logs, say), over its mean; may be packed by gzip.
 
     Raises:
-        ValueError: there is no such column, or not a single positive price in it.
+        ValueError: there is no such column, no price, or one that is not above 0.
     """
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as lines:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
         rows = csv.DictReader(lines)
         if "PayingPrice" not in (rows.fieldnames or ()):
             raise ValueError(f"{path} has no column `PayingPrice`; name it so in the first line")
-        prices = np.array([float(row["PayingPrice"]) for row in rows])
-    if not len(prices) or not (np.isfinite(prices) & (prices > 0)).all():
-        raise ValueError(f"{path} has no prices, or one that is not above 0; remove such lines")
-    return prices / prices.mean()
+        prices = np.array([_number(row["PayingPrice"]) for row in rows])
+    if not len(prices):
+        raise ValueError(f"{path} has no prices; add a line for each")
+    if not (np.isfinite(prices) & (prices > 0)).all():
+        at = int(np.argmin(np.isfinite(prices) & (prices > 0)))
+        raise ValueError(f"price {at + 1} in {path} is not a number above 0; remove its line")
+    shares: Prices = prices / prices.mean()
+    return shares
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan
 
 
 class AuctionDay(gymnasium.Env[Floats, Floats]):
@@ -75,7 +88,7 @@ class AuctionDay(gymnasium.Env[Floats, Floats]):
     """
 
     def __init__(self, prices: Prices | None = None) -> None:
-        self.observation_space = spaces.Box(-np.inf, np.inf, (OBSERVATION_DIM,), np.float32)
+        self.observation_space = spaces.Box(-_FARTHEST, _FARTHEST, (OBSERVATION_DIM,), np.float32)
         self.action_space = spaces.Box(0.0, HIGHEST_MULTIPLIER, (1,), np.float32)
         self._prices = simulated_prices() if prices is None else prices
         self._hour = 0
@@ -126,7 +139,8 @@ class AuctionDay(gymnasium.Env[Floats, Floats]):
     def _observation(self) -> Floats:
         left, budget = 1.0 - self._hour / HOURS, 1.0 - self._spent / DAY_BUDGET
         estimate = self._estimates.mean() / _MEAN_ESTIMATE
-        return np.array([left, budget, self._won, self._paid, estimate], np.float32)
+        observed = np.array([left, budget, self._won, self._paid, estimate], np.float32)
+        return observed.clip(-_FARTHEST, _FARTHEST)
 
 
 def dearness_of(hour: int) -> float:

@@ -268,7 +268,7 @@ def test_members_that_keep_to_one_opinion_find_what_chance_steps_do_not() -> Non
 
 
 def test_opinions_of_an_epinet_find_it_too() -> None:
-    # Of the schedule's seeds 0 to 9 it was found in 49 or 50 of the last 50 episodes in all.
+    # With each of the schedule's seeds 0 to 9 it was found in all of the last 50 episodes.
     config = _sea({"kind": "epinet", "hidden": [128]}, {"kind": "deep"})
 
     assert _treasures(config, 250) > 40

@@ -7,16 +7,13 @@ each state by itself; one number for all would be out of reach for a small set a
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveInt
-from torch import nn
 
-from agent_core.functional.flat_state import below, under
+from agent_core.functional.critics import mean_error, squared_loss
 from agent_core.functional.policy_gradient import entropies, expectations
 from agent_core.functional.td import one_step_target
 from agent_core.interfaces import (
@@ -27,10 +24,17 @@ from agent_core.interfaces import (
     TrainingState,
     Update,
 )
+from agent_core.networks.box import Temperature
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.networks.twin_critics import TwinCritics
 from agent_core.policy_learners.actor import ActorPolicy, log_policy
-from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.parts import (
+    SavedParts,
+    adam_of,
+    frozen_copy,
+    move_towards,
+    named,
+)
 from agent_core.types import ProblemSpec, TransitionBatch
 
 
@@ -83,7 +87,7 @@ def soft_target(
 
 def critic_loss(errors: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The sum over both critics of the mean of weight * half the squared error; `errors`: `[2, B]`."""
-    return 0.5 * (weight * errors.square()).mean(dim=1).sum()
+    return 0.5 * squared_loss(errors, weight)
 
 
 def actor_loss(
@@ -120,70 +124,55 @@ class DiscreteSacLearner:
         self._actor = policy.network
         device = policy.network.out.weight.device
         self._critics = TwinCritics(spec, config.hidden).to(device)
-        self._targets = copy.deepcopy(self._critics).requires_grad_(False)
-        start = torch.tensor(math.log(config.initial_temperature), device=device)
-        self._log_temperature = nn.Parameter(start)
-        rate, decay = config.learning_rate, config.weight_decay
-        self._actor_step = self._step(dict(self._actor.named_parameters()), rate, decay)
-        self._critic_step = self._step(dict(self._critics.named_parameters()), rate, decay)
-        self._temperature_step = self._step(
-            {"log": self._log_temperature}, config.temperature_learning_rate, 0.0
+        self._targets = frozen_copy(self._critics)
+        self._temperature = Temperature(config.initial_temperature).to(device)
+        rate, norm, decay = config.learning_rate, config.max_gradient_norm, config.weight_decay
+        self._actor_step = adam_of(self._actor, rate, norm, decay)
+        self._critic_step = adam_of(self._critics, rate, norm, decay)
+        rate = config.temperature_learning_rate
+        self._temperature_step = adam_of(self._temperature, rate, norm)
+        self._saved = SavedParts(
+            {"critics": self._critics, "targets": self._targets},
+            {
+                "actor_step": self._actor_step,
+                "critic_step": self._critic_step,
+                "temperature_step": self._temperature_step,
+            },
         )
 
     def observe(self, new: TransitionBatch) -> None:
         """Does nothing: everything is learned from replay."""
 
     def update(self, batch: TransitionBatch) -> Update:
-        temperature = self._log_temperature.detach().exp()
+        temperature = self._temperature().detach()
         target = soft_target(self._actor, self._targets, batch, temperature, self._config.discount)
-        errors = self._critics.pairs(batch.state, batch.chosen_features()) - target
-        metrics = self._critic_step.descend(critic_loss(errors, batch.weight))
+        errors = self._critics.chosen(batch) - target
+        metrics = named("critic", self._critic_step.descend(critic_loss(errors, batch.weight)))
         if "skipped_non_finite" in metrics:
             return Update(metrics)
         metrics |= self._improve(batch, temperature)
-        trained = [parameter.detach() for parameter in self._critics.parameters()]
-        torch._foreach_lerp_(list(self._targets.parameters()), trained, self._config.target_mix)
-        return Update(metrics, errors.detach().abs().mean(dim=0))
+        move_towards(self._targets, self._critics, self._config.target_mix)
+        return Update(metrics | {"mean_target": float(target.mean())}, mean_error(errors))
+
+    def _improve(self, batch: TransitionBatch, temperature: torch.Tensor) -> dict[str, float]:
+        """Moves the actor, and then the temperature by the entropy that it had."""
+        loss, entropy = actor_loss(self._actor, self._critics, batch, temperature)
+        metrics = named("actor", self._actor_step.descend(loss))
+        if "skipped_non_finite" in metrics:
+            return metrics
+        sizes = batch.actions.offsets[1:] - batch.actions.offsets[:-1]
+        aim = self._config.target_entropy_share * sizes.to(entropy).log()
+        moved = temperature_loss(self._temperature.log, entropy, aim, batch.weight)
+        metrics |= named("temperature", self._temperature_step.descend(moved))
+        return metrics | {"temperature": float(temperature), "entropy": float(entropy.mean())}
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
-        state = {"log_temperature": self._log_temperature.detach().clone()}
-        state |= under("critics", self._critics.state_dict())
-        state |= under("targets", self._targets.state_dict())
-        state |= under("actor_step", self._actor_step.training_state())
-        state |= under("critic_step", self._critic_step.training_state())
-        return state | under("temperature_step", self._temperature_step.training_state())
+        log_temperature = self._temperature.log.detach().clone()
+        return self._saved.training_state() | {"log_temperature": log_temperature}
 
     def load_training_state(self, state: TrainingState) -> None:
-        with torch.no_grad():
-            self._log_temperature.copy_(state["log_temperature"])
-        self._critics.load_state_dict(below("critics", state))
-        self._targets.load_state_dict(below("targets", state))
-        self._actor_step.load_training_state(below("actor_step", state))
-        self._critic_step.load_training_state(below("critic_step", state))
-        self._temperature_step.load_training_state(below("temperature_step", state))
-
-    def _improve(self, batch: TransitionBatch, temperature: torch.Tensor) -> dict[str, float]:
-        loss, entropy = actor_loss(self._actor, self._critics, batch, temperature)
-        metrics = self._actor_step.descend(loss)
-        if "skipped_non_finite" in metrics:
-            return metrics
-        sizes = batch.actions.offsets[1:] - batch.actions.offsets[:-1]
-        aim = self._config.target_entropy_share * sizes.to(entropy).log()
-        self._temperature_step.descend(
-            temperature_loss(self._log_temperature, entropy, aim, batch.weight)
-        )
-        found = {"actor_loss": metrics["loss"], "entropy": float(entropy.mean())}
-        return found | {"temperature": float(temperature)}
-
-    def _step(
-        self, parameters: dict[str, nn.Parameter], learning_rate: float, weight_decay: float
-    ) -> GradientStep:
-        return GradientStep(
-            parameters,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            max_norm=self._config.max_gradient_norm,
-        )
+        self._saved.load_training_state(state)
+        self._temperature.load_state_dict({"log": state["log_temperature"]})

@@ -13,7 +13,6 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field, PositiveInt
 
-from agent_core.functional.flat_state import below, under
 from agent_core.functional.returns import returns_to_go
 from agent_core.interfaces import (
     Capability,
@@ -24,8 +23,8 @@ from agent_core.interfaces import (
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, StateNetwork
-from agent_core.policy_learners.actor import ActorPolicy, log_policy
-from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.actor import ActorPolicy, chosen_log_probability
+from agent_core.policy_learners.parts import SavedParts, adam_of, named
 from agent_core.types import ProblemSpec, Rollout, TransitionBatch
 
 
@@ -62,8 +61,7 @@ def reinforce_loss(
 ) -> torch.Tensor:
     """The weighted mean of -advantage * log pi(action | state): its negative gradient is Williams 1992,
     eq. 4, averaged. `advantage`: `[B]`, the return minus the baseline."""
-    log_p = log_policy(actor, batch.state, batch.actions)[batch.chosen_rows()]
-    return -(batch.weight * advantage * log_p).mean()
+    return -(batch.weight * advantage * chosen_log_probability(actor, batch)).mean()
 
 
 class Baseline:
@@ -71,7 +69,8 @@ class Baseline:
 
     def __init__(self, config: ReinforceConfig, spec: ProblemSpec, policy: ActorPolicy) -> None:
         self.network = StateNetwork(spec, config.hidden).to(policy.network.out.weight.device)
-        self.step = _step(self.network, config, config.baseline_learning_rate)
+        norm, decay = config.max_gradient_norm, config.weight_decay
+        self.step = adam_of(self.network, config.baseline_learning_rate, norm, decay)
 
     def descend(self, batch: TransitionBatch, returns: torch.Tensor) -> dict[str, float]:
         """One step on the squared errors against `returns` `[B]`."""
@@ -89,7 +88,13 @@ class ReinforceLearner:
         self._discount = config.discount
         self._actor = policy.network
         self._baseline = baseline
-        self._step = _step(self._actor, config, config.learning_rate)
+        norm, decay = config.max_gradient_norm, config.weight_decay
+        self._step = adam_of(self._actor, config.learning_rate, norm, decay)
+        saved = SavedParts({}, {"step": self._step})
+        if baseline is not None:
+            steps = {"step": self._step, "baseline_step": baseline.step}
+            saved = SavedParts({"baseline": baseline.network}, steps)
+        self._saved = saved
 
     def observe(self, new: TransitionBatch) -> None:
         """Does nothing: it learns from whole episodes."""
@@ -111,22 +116,14 @@ class ReinforceLearner:
             return [Update(metrics)]
         metrics |= {"mean_return": float(returns[rollout.offsets[:-1]].mean())}
         if self._baseline is not None:
-            baseline = self._baseline.descend(batch, returns)
-            metrics |= {f"baseline_{name}": value for name, value in baseline.items()}
+            metrics |= named("baseline", self._baseline.descend(batch, returns))
         return [Update(metrics)]
 
     def training_state(self) -> TrainingState:
-        state = under("step", self._step.training_state())
-        if self._baseline is not None:
-            state |= under("baseline", self._baseline.network.state_dict())
-            state |= under("baseline_step", self._baseline.step.training_state())
-        return state
+        return self._saved.training_state()
 
     def load_training_state(self, state: TrainingState) -> None:
-        self._step.load_training_state(below("step", state))
-        if self._baseline is not None:
-            self._baseline.network.load_state_dict(below("baseline", state))
-            self._baseline.step.load_training_state(below("baseline_step", state))
+        self._saved.load_training_state(state)
 
     @torch.no_grad()
     def _returns(self, rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,12 +137,3 @@ class ReinforceLearner:
             value = self._baseline.network(batch.state)
         returns = returns_to_go(batch.reward, batch.bootstraps, next_value, offsets, self._discount)
         return returns, returns - value
-
-
-def _step(network: torch.nn.Module, config: ReinforceConfig, learning_rate: float) -> GradientStep:
-    return GradientStep(
-        dict(network.named_parameters()),
-        learning_rate=learning_rate,
-        weight_decay=config.weight_decay,
-        max_norm=config.max_gradient_norm,
-    )

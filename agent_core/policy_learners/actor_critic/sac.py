@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 import torch
 
+from agent_core.functional.critics import mean_error, squared_loss
 from agent_core.interfaces import Capability, PolicyLearner
 from agent_core.networks.box import BoxCritics
 from agent_core.policy_learners.box import SquashedGaussianPolicy
@@ -39,10 +40,10 @@ class LowestValue:
         self, outputs: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
     ) -> torch.Tensor:
         """The mean of weight * error^2 for each critic, added up (eq. 5, without its 1/2)."""
-        return (weight * (outputs - target).square()).mean(dim=1).sum()
+        return squared_loss(outputs - target, weight)
 
     def errors(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return (outputs - target).abs().mean(dim=0)
+        return mean_error(outputs - target)
 
     def worth(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.amin(dim=0)

@@ -14,9 +14,9 @@ import torch
 from pydantic import Field
 
 from agent_core.functional.draws import uniforms
-from agent_core.functional.segments import segment_max
 from agent_core.interfaces import Capability, Policy, PolicyLearner, Scorer
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyOutputs
+from agent_core.policy_learners.members import members_target
 from agent_core.policy_learners.temporal_difference import (
     HuberConfig,
     Losses,
@@ -104,18 +104,6 @@ class BootstrappedDqnPolicy(Policy):
 def learns(key: torch.Tensor, members: int, learning_share: float) -> torch.Tensor:
     """`[B, K]` float, 1 where a member learns from the transition with that `key` `[B]`, else 0."""
     return (uniforms(key, members) < learning_share).float()
-
-
-def members_target(
-    next_members: torch.Tensor, batch: TransitionBatch, discount: float
-) -> torch.Tensor:
-    """`[B, K]`: reward + discount * the largest of each member's own `next_members` `[N, K]`."""
-    rows, members = len(batch.reward), next_members.shape[1]
-    heads = torch.arange(members, device=next_members.device)
-    cells = batch.next_actions.segments().unsqueeze(1) * members + heads
-    best = segment_max(next_members.flatten(), cells.flatten(), rows * members)
-    bootstraps = discount * batch.bootstraps
-    return batch.reward.unsqueeze(1) + bootstraps.unsqueeze(1) * best.view(rows, members)
 
 
 def bootstrapped_losses(

@@ -3,8 +3,8 @@
 Osband et al. 2023, "Epistemic neural networks" (the network) and "Approximate Thompson sampling via
 epistemic neural networks" (Q-learning with it). An opinion is an index z, drawn from a normal
 distribution: Q(s, a, z) = base(s, a) + e(features(s, a), z) . z + scale * p(s, a) . z, where p is random
-and never changes. Two differences. p reads states and actions, not the features of the base: those move,
-and with them would what is to be learned. And the losses are Huber's, as everywhere here.
+and never changes. It reads states and actions, not the features of the base: those move, and with them
+would what is to be learned.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from agent_core.networks.epinet import EpistemicNetwork, NumpyEpistemic
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyOutputs
 from agent_core.policy_learners.members import members_target
 from agent_core.policy_learners.temporal_difference import (
+    HuberConfig,
     Losses,
-    TemporalDifferenceConfig,
     TemporalDifferenceLearner,
+    huber,
 )
 from agent_core.types import (
     ActionScores,
@@ -36,7 +37,7 @@ from agent_core.types import (
 )
 
 
-class EpinetConfig(TemporalDifferenceConfig):
+class EpinetConfig(HuberConfig):
     """Configures deep Q-learning with an epinet.
 
     `members`: K, how many indices act; they are drawn once, with the weights. `index_dim`: Z, length of
@@ -71,6 +72,7 @@ class EpinetConfig(TemporalDifferenceConfig):
             discount=self.discount,
             index_samples=self.index_samples,
             noise_scale=self.noise_scale,
+            bend=self.huber_bend,
         )
         return TemporalDifferenceLearner(policy, policy.network, loss, self)
 
@@ -145,10 +147,11 @@ def epinet_losses(
     discount: float,
     index_samples: int,
     noise_scale: float,
+    bend: float | None = 1.0,
 ) -> Losses:
     """`losses_at` at M indices drawn for each transition of the batch."""
     index = drawn_indices(batch.key, index_samples, policy.indices.shape[1])
-    return losses_at(index, trained, target, batch, policy, discount, noise_scale)
+    return losses_at(index, trained, target, batch, policy, discount, noise_scale, bend)
 
 
 def losses_at(
@@ -159,6 +162,7 @@ def losses_at(
     policy: EpinetPolicy,
     discount: float,
     noise_scale: float,
+    bend: float | None = 1.0,
 ) -> Losses:
     """Huber losses of the opinions at `index` `[B, M, Z]`, each against its own target, over M.
 
@@ -170,7 +174,7 @@ def losses_at(
     wanted = members_target(opinions, batch, discount)
     wanted = wanted + noise_scale * reward_noise(batch.key, index)
     predicted = policy.chosen(trained, batch, index)
-    losses = torch.nn.functional.huber_loss(predicted, wanted, reduction="none")
+    losses = huber(predicted, wanted, bend)
     return Losses(losses.mean(1), (predicted - wanted).abs().mean(1), wanted.mean(1))
 
 

@@ -15,7 +15,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from agent_core.functional.draws import splitmix, uniforms
+from agent_core.functional.batch_draws import batch_keys
+from agent_core.functional.draws import uniforms
 from agent_core.functional.quantiles import midpoints, quantile_huber, worth
 from agent_core.functional.segment_choice import at_rows, segment_argmax
 from agent_core.interfaces import Capability, Policy, PolicyLearner, Scorer
@@ -105,11 +106,8 @@ class IqnPolicy(Policy):
 
 
 def drawn_taus(batch: TransitionBatch, samples: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two times `[B, samples]` in [0, 1): a function of the batch as a whole, so another batch, other
-    probabilities, and no generator has to be saved."""
-    rows = torch.arange(len(batch.key), device=batch.key.device)
-    keys = splitmix(batch.key + rows) ^ splitmix(batch.key).sum()
-    ours, theirs = uniforms(keys, 2 * samples).chunk(2, dim=1)
+    """Two times `[B, samples]` in [0, 1), drawn anew for each batch."""
+    ours, theirs = uniforms(batch_keys(batch.key), 2 * samples).chunk(2, dim=1)
     return ours, theirs
 
 

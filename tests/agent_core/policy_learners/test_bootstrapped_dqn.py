@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from agent_core.policy_learners.members import members_target
 from agent_core.policy_learners.value_based.bootstrapped_dqn import (
     BootstrappedDqnConfig,
     bootstrapped_losses,
     learns,
-    members_target,
 )
 from agent_core.training.collate import collate
 from tests.support.learners import SPEC, action_set, agent_learner, made_up, ragged

@@ -10,16 +10,11 @@ import pytest
 import torch
 
 from agent_core.networks.perceptrons import StateNetwork
-from agent_core.policy_learners.actor_critic.continuous_ppo import (
-    ContinuousPpoConfig,
-    Judged,
-    advantages,
-    surrogate_loss,
-    value_loss,
-)
+from agent_core.policy_learners.actor_critic.continuous_ppo import ContinuousPpoConfig, box_chances
 from agent_core.policy_learners.box import TruncatedGaussianPolicy
+from agent_core.policy_learners.proximal import Judged, advantages, surrogate_loss, value_loss
 from agent_core.training.collate import collate
-from agent_core.types import ActionSet, Box, ProblemSpec, Rollout
+from agent_core.types import ActionSet, Box, ProblemSpec, RaggedActions, Rollout
 from tests.support.learners import fingerprint
 from tests.support.transitions import a_transition
 
@@ -81,13 +76,17 @@ def _judged(density_factor: float, advantage: float) -> tuple[TruncatedGaussianP
     density = torch.tensor([d * density_factor for _, d in drawn])
     ones = torch.ones(20)
     states = torch.full((20, 1), 0.3)
-    return policy, Judged(states, action, density.log(), advantage * ones, 0 * ones, ones)
+    actions, first = RaggedActions(action, torch.arange(21)), torch.zeros(20, dtype=torch.int64)
+    judgement = density.log(), advantage * ones, 0 * ones, ones
+    return policy, Judged(states, actions, first, *judgement)
 
 
 def test_what_the_policy_just_played_has_a_ratio_of_one() -> None:
     policy, judged = _judged(1.0, 2.0)
 
-    loss, log_ratio = surrogate_loss(policy.actor, judged, clip=0.2, entropy_weight=0.0)
+    loss, log_ratio = surrogate_loss(
+        *box_chances(policy.actor, judged), judged, clip=0.2, entropy_weight=0.0
+    )
 
     torch.testing.assert_close(log_ratio, torch.zeros(20), atol=1e-4, rtol=0)
     assert loss.item() == pytest.approx(-2.0, abs=1e-3)
@@ -101,7 +100,9 @@ def test_what_the_policy_just_played_has_a_ratio_of_one() -> None:
 def test_ratios_are_clipped(factor: float, advantage: float, expected: float) -> None:
     policy, judged = _judged(factor, advantage)
 
-    loss, _ = surrogate_loss(policy.actor, judged, clip=0.2, entropy_weight=0.0)
+    loss, _ = surrogate_loss(
+        *box_chances(policy.actor, judged), judged, clip=0.2, entropy_weight=0.0
+    )
 
     assert -loss.item() == pytest.approx(expected, rel=1e-3)
 
@@ -109,7 +110,9 @@ def test_ratios_are_clipped(factor: float, advantage: float, expected: float) ->
 def test_an_entropy_bonus_widens_the_policy() -> None:
     policy, judged = _judged(1.0, 0.0)
 
-    loss, _ = surrogate_loss(policy.actor, judged, clip=0.2, entropy_weight=1.0)
+    loss, _ = surrogate_loss(
+        *box_chances(policy.actor, judged), judged, clip=0.2, entropy_weight=1.0
+    )
 
     (gradient,) = torch.autograd.grad(loss, [policy.actor.raw_std])
     assert gradient.item() < 0

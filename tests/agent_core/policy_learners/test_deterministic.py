@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from agent_core.functional.critics import squared_loss
 from agent_core.networks.box import BoxActor, BoxCritics
 from agent_core.policy_learners.actor_critic.ddpg import DdpgConfig
 from agent_core.policy_learners.actor_critic.td3 import Td3Config
-from agent_core.policy_learners.deterministic import smoothed_target, squared_loss, value_loss
+from agent_core.policy_learners.deterministic import smoothed_target, value_loss
 from agent_core.policy_learners.offline.td3_bc import Td3BcConfig, cloning_value_loss
 from agent_core.training.collate import collate
 from agent_core.types import ActionSet, Box, ProblemSpec, TransitionBatch

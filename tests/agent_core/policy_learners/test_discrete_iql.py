@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from agent_core.policy_learners.offline.discrete_iql import (
-    DiscreteIqlConfig,
-    actor_loss,
-    critic_loss,
-    expectile_loss,
-)
+from agent_core.functional.critics import squared_loss
+from agent_core.functional.implicit import expectile_loss, imitation_loss, preferences
+from agent_core.policy_learners.actor import chosen_log_probability
+from agent_core.policy_learners.offline.discrete_iql import DiscreteIqlConfig
 from agent_core.training.collate import collate
 from agent_core.types import TransitionBatch
 from tests.support.learners import SPEC, made_up
@@ -51,7 +49,7 @@ def test_both_critics_learn() -> None:
     # The mean of 4 and 0, and, the second row counting three times, of 0 and 3 times 4.
     errors = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
 
-    assert critic_loss(errors, torch.tensor([1.0, 3.0])).item() == 2.0 + 6.0
+    assert squared_loss(errors, torch.tensor([1.0, 3.0])).item() == 2.0 + 6.0
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,8 @@ def test_both_critics_learn() -> None:
 )
 def test_better_actions_are_imitated_more(advantage: float, preference: float) -> None:
     # exp(2 * advantage), at most 100, times the surprise ln 4.
-    loss = actor_loss(adding_network(), _decision(0), torch.tensor([advantage]), 2.0)
+    log_p = chosen_log_probability(adding_network(), _decision(0))
+    loss = imitation_loss(log_p, preferences(torch.tensor([advantage]), 2.0), torch.ones(1))
 
     assert loss.item() == pytest.approx(preference * math.log(4))
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from agent_core.functional.implicit import expectile_loss, preferences
+from agent_core.functional.implicit import expectile_loss, imitation_loss, preferences
 from agent_core.networks.box import TruncatedGaussianActor
 from agent_core.networks.perceptrons import StateNetwork
+from agent_core.policy_learners.box import chosen_log_density
+from agent_core.policy_learners.implicit import iql_target
 from agent_core.policy_learners.offline.continuous_cloning import (
     ContinuousCloningConfig,
     density_loss,
 )
-from agent_core.policy_learners.offline.iql import IqlConfig, imitation_loss, iql_target
+from agent_core.policy_learners.offline.iql import IqlConfig
 from agent_core.training.collate import collate
 from agent_core.types import ActionSet, Box, ProblemSpec, TransitionBatch
 from tests.support.learners import BOX_SPEC, made_up
@@ -85,7 +87,8 @@ def test_imitation_is_weighted_log_density_per_unit_of_the_box() -> None:
     log_density = math.log(0.3989423 / (0.5 * 0.9544997) / 4)
 
     assert density_loss(_middle_actor(), _batch()).item() == pytest.approx(-log_density, rel=1e-5)
-    imitated = imitation_loss(_middle_actor(), _batch(), torch.tensor([7.0]))
+    density = chosen_log_density(_middle_actor(), _batch())
+    imitated = imitation_loss(density, torch.tensor([7.0]), torch.ones(1))
     assert imitated.item() == pytest.approx(-7 * log_density, rel=1e-5)
 
 
@@ -109,7 +112,7 @@ def test_the_value_network_and_its_optimizer_are_saved() -> None:
     learner.update(collate(made_up(8, spec=BOX_SPEC), BOX_SPEC, _CPU))
 
     saved = learner.training_state()
-    assert {"value.out.weight", "target_critics.networks.0.out.weight"} <= set(saved)
-    assert {f"{part}_step" for part in ("value", "actor", "critics")} <= {
+    assert {"value.out.weight", "targets.networks.0.out.weight"} <= set(saved)
+    assert {f"{part}_step" for part in ("value", "actor", "critic")} <= {
         name.split(".")[0] for name in saved
     }

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from agent_core.functional.returns import generalized_advantages
-from agent_core.policy_learners.actor_critic.ppo import (
-    PpoBatch,
-    PpoConfig,
-    PpoLearner,
+from agent_core.policy_learners.actor_critic.ppo import PpoConfig, set_chances
+from agent_core.policy_learners.proximal import (
+    Judged,
+    ProximalLearner,
     errors_of,
-    ppo_loss,
+    surrogate_loss,
     value_loss,
 )
 from agent_core.training.collate import collate
@@ -29,9 +29,9 @@ _CPU = torch.device("cpu")
 _LN2, _LN3 = math.log(2), math.log(3)
 
 
-def _decision(**changes: Any) -> PpoBatch:
+def _decision(**changes: Any) -> Judged:
     """One decision, between actions of probability 1/4 and 3/4; the second was taken."""
-    batch = PpoBatch(
+    batch = Judged(
         state=torch.tensor([[0.0]]),
         actions=ragged([numbered(0.0, _LN3)]),
         action=torch.tensor([1]),
@@ -64,7 +64,8 @@ def test_the_old_probability_is_the_logged_propensity() -> None:
     # Played with 0.5, for a floor say, and now 0.75: the ratio is 1.5, and 1.2 is all that counts.
     batch = _decision(log_propensity=torch.tensor([-_LN2]))
 
-    loss, log_ratio, _ = ppo_loss(adding_network(), batch, clip=0.2, entropy_weight=0.0)
+    chances = set_chances(adding_network(), batch)
+    loss, log_ratio = surrogate_loss(*chances, batch, clip=0.2, entropy_weight=0.0)
 
     assert log_ratio.exp().item() == pytest.approx(1.5)
     assert loss.item() == pytest.approx(-1.2 * 2.0)
@@ -75,7 +76,8 @@ def test_entropy_is_rewarded_and_moves_the_actor() -> None:
     actor = adding_network()
     batch = _decision(advantage=torch.tensor([0.0]))
 
-    loss, _, entropy = ppo_loss(actor, batch, clip=0.2, entropy_weight=0.5)
+    log_p, entropy = set_chances(actor, batch)
+    loss, _ = surrogate_loss(log_p, entropy, batch, clip=0.2, entropy_weight=0.5)
     gradient = torch.autograd.grad(loss, actor.out.weight)[0]
 
     assert entropy.item() == pytest.approx(2 * _LN2 - 0.75 * _LN3)
@@ -87,14 +89,15 @@ def test_losses_are_weighted() -> None:
     # Ratio 1 and advantage 2: -2. V(0) = 0 against 3: 9 / 2.
     batch = _decision(weight=torch.tensor([0.5]))
 
-    loss, _, _ = ppo_loss(adding_network(), batch, clip=0.2, entropy_weight=0.0)
+    chances = set_chances(adding_network(), batch)
+    loss, _ = surrogate_loss(*chances, batch, clip=0.2, entropy_weight=0.0)
 
     assert loss.item() == pytest.approx(-1.0)
     assert value_loss(passing_network(), batch).item() == pytest.approx(2.25)
 
 
 def test_a_minibatch_holds_the_sets_of_its_own_decisions() -> None:
-    batch = PpoBatch(
+    batch = Judged(
         state=torch.tensor([[1.0], [2.0]]),
         actions=ragged([numbered(1.0), numbered(2.0, 3.0)]),
         action=torch.tensor([0, 1]),
@@ -147,7 +150,9 @@ def test_a_rollout_is_gone_through_as_often_as_asked_in_nearly_equal_parts() -> 
     policy = config.build_policy(SPEC)
     rollout = Rollout(collate(made_up(9), SPEC, _CPU), torch.tensor([0, 4, 9]))
 
-    updates = PpoLearner(policy, config, SPEC).learn_rollout(rollout, torch.Generator())
+    learner = config.build_learner(policy, SPEC)
+    assert isinstance(learner, ProximalLearner)
+    updates = learner.learn_rollout(rollout, torch.Generator())
 
     # Nine in parts of at most four: three parts of three.
     assert len(updates) == 3 * 3
@@ -161,7 +166,7 @@ def test_the_shuffle_comes_from_the_generator_alone() -> None:
         torch.manual_seed(0)
         policy = config.build_policy(SPEC)
         learner = config.build_learner(policy, SPEC)
-        assert isinstance(learner, PpoLearner)
+        assert isinstance(learner, ProximalLearner)
         torch.manual_seed(seed + 100)
         learner.learn_rollout(rollout, torch.Generator().manual_seed(seed))
         return fingerprint(policy.state_dict())

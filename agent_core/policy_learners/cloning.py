@@ -1,0 +1,55 @@
+"""Behaviour cloning: what `behaviour_cloning` and `continuous_cloning` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+import torch
+from pydantic import Field, PositiveInt
+
+from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
+from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.parts import SavedParts
+from agent_core.types import TransitionBatch
+
+
+class CloningConfig(PolicyLearnerConfig):
+    """What configures both. `hidden`: widths of the layers."""
+
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    max_gradient_norm: float = Field(default=10.0, gt=0)
+
+
+class CloningLearner:
+    """Trains the served actor. Rewards do not matter.
+
+    `loss`: a scalar, with gradient, that falls as the logged actions become more likely.
+    """
+
+    def __init__(
+        self,
+        policy: ServedPolicy,
+        loss: Callable[[TransitionBatch], torch.Tensor],
+        step: GradientStep,
+    ) -> None:
+        self.policy = policy
+        self._loss = loss
+        self._step = step
+        self._saved = SavedParts({}, {"step": step})
+
+    def observe(self, new: TransitionBatch) -> None:
+        """Does nothing: everything is learned from replay."""
+
+    def update(self, batch: TransitionBatch) -> Update:
+        return Update(self._step.descend(self._loss(batch)))
+
+    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
+        """Does nothing: no statistics go stale."""
+
+    def training_state(self) -> TrainingState:
+        return self._saved.training_state()
+
+    def load_training_state(self, state: TrainingState) -> None:
+        self._saved.load_training_state(state)
