@@ -60,8 +60,10 @@ def main() -> None:
         tell("the rule with noise, the log", [total(hours) for hours in logged])
         send_log(nacre, logged)
         learn_offline(nacre)
+        alone = [total(day(market, offline_bidder(nacre, explore=False))) for _ in range(60)]
+        tell("learned from the log alone", alone)
         watched = [apprentice_day(nacre, market) for _ in range(options.watched_days)]
-        tell("learned from the log alone", watched)
+        tell("the same with exploration", watched)
         days = []
         for number in range(options.days):
             let_the_learner_follow(nacre, HOURS * (options.watched_days + number))
@@ -84,15 +86,25 @@ def day(market: AuctionDay, bidder: Bidder) -> Iterator[Hour]:
         observed = follows
 
 
+def offline_bidder(nacre: Client, *, explore: bool) -> Bidder:
+    """Bids as learned from the log. Its decisions are never activated: it is to learn from the log alone."""
+
+    def bid(observed: Floats) -> float:
+        decision = nacre.act(observed, policy=OFFLINE, explore=explore, defer_activation=True)
+        return float(decision.action.value[0])
+
+    return bid
+
+
 def apprentice_day(nacre: Client, market: AuctionDay) -> Day:
     """The offline policy bids, and the online policy watches: its answer is the bid that it is given."""
-    hours = []
+    offline, hours = offline_bidder(nacre, explore=True), []
     with nacre.episode(policy=ONLINE) as episode:
 
         def bid(observed: Floats) -> float:
-            [chosen] = nacre.act(observed, policy=OFFLINE).action.value
+            chosen = offline(observed)
             episode.act(observed, mode="apprentice", baseline_action=[chosen])
-            return float(chosen)
+            return chosen
 
         for hour in day(market, bid):
             episode.reward(hour.value, cost=hour.cost)
