@@ -323,3 +323,11 @@ def test_the_stages_of_a_request_share_one_deadline() -> None:
 
 def test_a_spent_deadline_is_still_a_timeout_that_a_socket_takes() -> None:
     assert Tries(max_retries=0, timeout_s=0.0).left_s() == 0.001
+
+
+def test_nothing_is_tried_again_once_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: 0.0)  # the shortest pause there is
+
+    assert Tries(max_retries=2, timeout_s=0.0).pause_s(None) is None
+    assert Tries(max_retries=2, timeout_s=0.0005).pause_s(None) is None
+    assert Tries(max_retries=2, timeout_s=100.0).pause_s(None) == 0.0

@@ -43,11 +43,13 @@ class Tries:
         """Seconds to wait before one more attempt, which is counted; None to give up.
 
         The pause is what the service asked for plus full jitter, because clients that were sent away
-        together must not come back together. A pause that does not fit into the time left is not begun.
+        together must not come back together. A pause that does not fit into the time left is not begun,
+        nor an attempt without any time to be answered in.
         """
         jitter_s = random.uniform(0.0, longest_pause_s(self.retries))  # noqa: S311 - no secret
         pause_s = (retry_after_s or 0.0) + jitter_s
-        if self.retries >= self._max_retries or pause_s >= self.left_s():
+        ends_s = time.monotonic() + pause_s + SHORTEST_WAIT_S
+        if self.retries >= self._max_retries or ends_s >= self._deadline_s:
             return None
         self.retries += 1
         return pause_s
