@@ -2,7 +2,7 @@
 
     append(command) -> future        at most one batch is in flight; what arrives meanwhile goes next
 
-One redis-py call per request cost 73 us of server CPU in an earlier study; this costs 9 us
+One redis-py call per request cost 73 us of server CPU in an earlier study; this costs 6 to 7 us
 (benchmarks/serving/RESULTS.md, `awaited_log_us`). Every command
 sent here is idempotent (a Lua script keyed by a decision or reward id), so a command whose answer was
 lost is simply sent again. That is what makes the promise of this class possible: a command that was
