@@ -39,7 +39,7 @@ class Agent:
         )
         self._safety = config.safety.build()
         self._floor = config.min_propensity
-        self._needs_spread = bool({"spread", "members"} & config.exploration.needs)
+        self._needs_whole_scores = bool({"spread", "members"} & config.exploration.needs)
 
     def prepare(self, actions: ActionSet) -> Floats:
         """`[A, H]`: the part of the scores that depends on the actions alone; may be cached."""
@@ -111,7 +111,7 @@ class Agent:
         """Scores, the highest value, and probabilities, all of the kept actions alone."""
         if kept is not None:
             prepared = prepared.take(kept, 0)
-        if explore and self._needs_spread:
+        if explore and self._needs_whole_scores:
             scores = self._scorer.score(state, prepared)
         else:
             scores = ActionScores(self._scorer.value(state, prepared))

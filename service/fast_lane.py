@@ -49,6 +49,7 @@ class FastLane(HttpToolsProtocol):
         self._exchange = _Exchange()
         self.cycle: Any = self._exchange  # so it is never None
         self._route: Route | None = None
+        self._path = ""
         self._parts: list[bytes] = []
 
     # -- parsing ------------------------------------------------------------------------------
@@ -59,13 +60,14 @@ class FastLane(HttpToolsProtocol):
             self._leave()
 
     def on_message_begin(self) -> None:
-        # The scope is built in `_leave`, for those who need one.
+        # The scope is built in `_enter_asgi`, for those who need one.
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_headers_complete(self) -> None:
-        self._route = self._door.route(self.url.decode("latin-1")) if self._is_plain() else None
+        self._path = self.url.decode("latin-1")
+        self._route = self._door.route(self._path) if self._is_plain() else None
         self._parts.clear()
         if self._route is None:
             self._enter_asgi()
@@ -99,7 +101,7 @@ class FastLane(HttpToolsProtocol):
         )
         exchange.response_complete = False
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        call = Call(route, "POST", self.url.decode("latin-1"), read_head(self.headers), body)
+        call = Call(route, "POST", self._path, read_head(self.headers), body)
         task = self.loop.create_task(self._serve(call))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

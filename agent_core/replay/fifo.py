@@ -45,17 +45,21 @@ class FifoReplay:
 
     def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
         drawn = torch.randint(len(self.rows), (size,), generator=generator)
-        return self.rows.gather(self.rows.first + drawn)
+        return self._batch_of(self.rows.first + drawn)
 
     def feed_back(self, batch: TransitionBatch, errors: torch.Tensor) -> None:
         """Does nothing: no transition is preferred."""
 
     def batches(self, size: int) -> Iterator[TransitionBatch]:
         for numbers in self.rows.numbers().split(size) if len(self) else ():
-            yield self.rows.gather(numbers)
+            yield self._batch_of(numbers)
 
     def training_state(self) -> TrainingState:
         return self.rows.training_state()
 
     def load_training_state(self, state: TrainingState) -> None:
         self.rows.load_training_state(state)
+
+    def _batch_of(self, numbers: torch.Tensor) -> TransitionBatch:
+        """The transitions `numbers` `[B]`, as a learner is to see them."""
+        return self.rows.gather(numbers)

@@ -7,7 +7,6 @@ from this one to the episode's last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
@@ -18,8 +17,9 @@ from pydantic import Field, model_validator
 from agent_core.functional.choice import uniform_from
 from agent_core.functional.keys import key_of
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
+from agent_core.replay.fifo import FifoReplay
 from agent_core.replay.packed_rows import PackedRows
-from agent_core.types import Floats, ProblemSpec, Transition, TransitionBatch
+from agent_core.types import Floats, ProblemSpec, Transition
 
 
 class HindsightConfig(ReplayConfig):
@@ -66,7 +66,7 @@ class HindsightConfig(ReplayConfig):
         return HindsightReplay(rows, self)
 
 
-class HindsightReplay:
+class HindsightReplay(FifoReplay):
     """Uniform draws from steps as they were and from copies with other goals.
 
     The steps of an episode may come in any order; a step is replayed as it was from the start. Which goals
@@ -76,13 +76,10 @@ class HindsightReplay:
     """
 
     def __init__(self, rows: PackedRows, config: HindsightConfig) -> None:
-        self.rows = rows
+        super().__init__(rows)
         self._config = config
         # In the order of their latest numbers, so what was forgotten is in front.
         self._open: dict[int, _Episode] = {}
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def size_bytes(self) -> int:
@@ -96,23 +93,9 @@ class HindsightReplay:
         if flags != _SETTLED and self._take_in(number, episode, transition.step, flags).is_whole:
             self._copy(self._open.pop(episode))
 
-    def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
-        drawn = torch.randint(len(self.rows), (size,), generator=generator)
-        return self.rows.gather(self.rows.first + drawn)
-
-    def feed_back(self, batch: TransitionBatch, errors: torch.Tensor) -> None:
-        """Does nothing: no transition is preferred."""
-
-    def batches(self, size: int) -> Iterator[TransitionBatch]:
-        for numbers in self.rows.numbers().split(size) if len(self) else ():
-            yield self.rows.gather(numbers)
-
-    def training_state(self) -> TrainingState:
-        return self.rows.training_state()
-
     def load_training_state(self, state: TrainingState) -> None:
         """Open episodes are found again by their notes."""
-        self.rows.load_training_state(state)
+        super().load_training_state(state)
         self._open = {}
         numbers = self.rows.numbers()
         notes = (self.rows.note(numbers, column).tolist() for column in range(_NOTES))

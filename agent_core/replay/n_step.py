@@ -8,7 +8,6 @@ every step once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -17,6 +16,7 @@ from pydantic import Field
 
 from agent_core.functional.keys import key_of
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
+from agent_core.replay.fifo import FifoReplay
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.types import ProblemSpec, Transition, TransitionBatch
 
@@ -43,7 +43,7 @@ class NStepConfig(ReplayConfig):
         return NStepReplay(rows, self.steps, self.discount)
 
 
-class NStepReplay:
+class NStepReplay(FifoReplay):
     """Uniform draws of single steps, each extended by those that follow it in its episode.
 
     The steps of an episode may come in any order, as long as the earlier ones are still remembered. Notes:
@@ -51,16 +51,13 @@ class NStepReplay:
     """
 
     def __init__(self, rows: PackedRows, steps: int, discount: float) -> None:
-        self.rows = rows
+        super().__init__(rows)
         self._steps = steps
         self._discount = discount
         # By place, in the order of numbers, so what was forgotten is in front: steps without a known
         # predecessor, under their own place, and steps without a known successor, under its place.
         self._heads: dict[int, int] = {}
         self._tails: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def size_bytes(self) -> int:
@@ -76,23 +73,9 @@ class NStepReplay:
             self._connect(number, place, waits)
         self._drop_forgotten()
 
-    def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
-        drawn = torch.randint(len(self.rows), (size,), generator=generator)
-        return self._extended(self.rows.first + drawn)
-
-    def feed_back(self, batch: TransitionBatch, errors: torch.Tensor) -> None:
-        """Does nothing: no transition is preferred."""
-
-    def batches(self, size: int) -> Iterator[TransitionBatch]:
-        for numbers in self.rows.numbers().split(size) if len(self) else ():
-            yield self._extended(numbers)
-
-    def training_state(self) -> TrainingState:
-        return self.rows.training_state()
-
     def load_training_state(self, state: TrainingState) -> None:
         """The chains are rebuilt from the notes."""
-        self.rows.load_training_state(state)
+        super().load_training_state(state)
         numbers = self.rows.numbers()
         places = self.rows.note(numbers, _PLACE).tolist()
         following = self.rows.note(numbers, _FOLLOWING).tolist()
@@ -120,7 +103,7 @@ class NStepReplay:
             while waiting and waiting[oldest := next(iter(waiting))] < self.rows.first:
                 del waiting[oldest]
 
-    def _extended(self, numbers: torch.Tensor) -> TransitionBatch:
+    def _batch_of(self, numbers: torch.Tensor) -> TransitionBatch:
         """`numbers` `[B]`, each up to `steps` steps long."""
         last, scale = numbers, torch.ones(len(numbers), dtype=torch.float64)
         reward, cost = (summand.double() for summand in self.rows.rewards(numbers))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypedDict
+from typing import Any
 
 import msgspec
 import structlog
@@ -55,7 +55,7 @@ def assemble(
     """
     policy = restore_policy(snapshot, config.agent)
     encoding = Encoding(config.agent, document)
-    common: _Common = {
+    common: dict[str, Any] = {
         "config": config,
         "config_hash": config.config_hash,
         "feature_schema": config.agent.feature_schema,
@@ -75,19 +75,6 @@ def assemble(
         is_consistent=config.agent.exploration.is_consistent,
         **common,
     )
-
-
-class _Common(TypedDict):
-    """What every `Served` has."""
-
-    config: PolicyConfig
-    config_hash: str
-    feature_schema: str
-    version: int
-    label: str
-    encoding: Encoding
-    keys: PolicyKeys
-    tally: Tally
 
 
 _MAY_APPEAR = frozenset({"missing", "OSError"})

@@ -94,8 +94,6 @@ def test_a_transition_that_is_not_finite_in_float32_teaches_nothing(
 def test_an_update_with_a_gradient_that_is_not_finite_moves_nothing(
     config_class: type[Any],
 ) -> None:
-    if "on_policy" in config_class.capabilities:
-        pytest.skip("it learns from rollouts; see test_rollout.py")
     config = config_class()
     spec = spec_of(config)
     learner = config.build_learner(config.build_policy(spec), spec)

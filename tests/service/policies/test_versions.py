@@ -76,6 +76,7 @@ async def test_a_published_version_is_swapped_in(
     await publish()
 
     await eventually(serves(api, "home@2"))
+    assert await serving(api) == "home@2"
 
 
 async def test_a_candidate_waits_for_its_promotion(
