@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
 from agent_core.policy_learners.gradient import GradientStep
-from agent_core.policy_learners.parts import SavedParts
+from agent_core.policy_learners.parts import LearnsInBatches, SavedParts
 from agent_core.types import TransitionBatch
 
 
@@ -22,7 +22,7 @@ class CloningConfig(PolicyLearnerConfig):
     max_gradient_norm: float = Field(default=10.0, gt=0)
 
 
-class CloningLearner:
+class CloningLearner(LearnsInBatches):
     """Trains the served actor. Rewards do not matter.
 
     `loss`: a scalar, with gradient, that falls as the logged actions become more likely.
@@ -39,14 +39,8 @@ class CloningLearner:
         self._step = step
         self._saved = SavedParts({}, {"step": step})
 
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: everything is learned from replay."""
-
     def update(self, batch: TransitionBatch) -> Update:
         return Update(self._step.descend(self._loss(batch)))
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
         return self._saved.training_state()

@@ -6,7 +6,6 @@ an actor, critics and a batch, and a few numbers; the rest is here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Protocol
 
 import torch
@@ -18,6 +17,7 @@ from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingSta
 from agent_core.networks.box import BoxActor, BoxCritics
 from agent_core.policy_learners.box import DeterministicBoxPolicy
 from agent_core.policy_learners.parts import (
+    LearnsInBatches,
     SavedParts,
     UpdateNoise,
     adam_of,
@@ -88,7 +88,7 @@ def value_loss(actor: BoxActor, critics: BoxCritics, batch: TransitionBatch) -> 
     return -(batch.weight * critics.first(batch.state, actor(batch.state))).mean()
 
 
-class DeterministicLearner:
+class DeterministicLearner(LearnsInBatches):
     """Trains the served actor. The delay counts the learner's own updates, and is saved with it.
 
     `critics`: how many; the lowest counts. The others are as in `TwinDelayedConfig`.
@@ -128,9 +128,6 @@ class DeterministicLearner:
             {"actor_step": self._actor_step, "critics_step": self._critic_step},
         )
 
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: everything is learned from replay."""
-
     def update(self, batch: TransitionBatch) -> Update:
         self._noise.begin_update()
         target = self._target(batch)
@@ -157,9 +154,6 @@ class DeterministicLearner:
         move_towards(self._target_actor, self._actor, self._config.target_mix)
         move_towards(self._target_critics, self._critics, self._config.target_mix)
         return metrics
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
         counted = {"updates": torch.tensor(self._updates)}

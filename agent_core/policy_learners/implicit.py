@@ -6,7 +6,7 @@ upper expectile over the actions that were taken there, and the actor imitates t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
 import torch
@@ -19,6 +19,7 @@ from agent_core.functional.td import one_step_target
 from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
 from agent_core.networks.perceptrons import StateNetwork
 from agent_core.policy_learners.parts import (
+    LearnsInBatches,
     SavedParts,
     adam_of,
     frozen_copy,
@@ -64,7 +65,7 @@ def iql_target(value: StateNetwork, batch: TransitionBatch, discount: float) -> 
     return one_step_target(batch.reward, batch.bootstraps, value(batch.next_state), discount)
 
 
-class ImplicitLearner(Generic[_Critics]):
+class ImplicitLearner(LearnsInBatches, Generic[_Critics]):
     """Trains the served actor, a state value, and two critics with slowly mixed copies.
 
     `log_chosen`: log-probabilities, or log-densities, `[B]` of the logged actions, with gradient.
@@ -101,9 +102,6 @@ class ImplicitLearner(Generic[_Critics]):
             },
         )
 
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: everything is learned from replay."""
-
     def update(self, batch: TransitionBatch) -> Update:
         with torch.no_grad():
             target = iql_target(self._value, batch, self._config.discount)
@@ -125,9 +123,6 @@ class ImplicitLearner(Generic[_Critics]):
         metrics = named("value", self._value_step.descend(value))
         actor = imitation_loss(self._log_chosen(batch), preference, weight)
         return metrics | named("actor", self._actor_step.descend(actor))
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
         return self._saved.training_state()

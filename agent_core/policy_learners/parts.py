@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import torch
@@ -12,8 +12,19 @@ from torch import nn
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import TrainingState
 from agent_core.policy_learners.gradient import GradientStep
+from agent_core.types import TransitionBatch
 
 _Network = TypeVar("_Network", bound=nn.Module)
+
+
+class LearnsInBatches:
+    """What learners share that learn from batches, or whole episodes, alone."""
+
+    def observe(self, new: TransitionBatch) -> None:
+        """Does nothing: no transition is taken in by itself."""
+
+    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
+        """Does nothing: no statistics go stale."""
 
 
 class SavedParts:

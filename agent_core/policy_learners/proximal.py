@@ -7,7 +7,7 @@ filter, the noise of an exploration, an older version of the policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -25,7 +25,7 @@ from agent_core.functional.returns import generalized_advantages
 from agent_core.functional.td import one_step_target
 from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
 from agent_core.networks.perceptrons import StateNetwork
-from agent_core.policy_learners.parts import SavedParts, adam_of, named
+from agent_core.policy_learners.parts import LearnsInBatches, SavedParts, adam_of, named
 from agent_core.types import ProblemSpec, RaggedActions, Rollout, TransitionBatch
 
 
@@ -120,7 +120,7 @@ def value_loss(critic: StateNetwork, judged: Judged) -> torch.Tensor:
     return 0.5 * (judged.weight * (value - judged.value_target).square()).mean()
 
 
-class ProximalLearner:
+class ProximalLearner(LearnsInBatches):
     """Trains the served actor, and a critic that is not served."""
 
     def __init__(
@@ -144,15 +144,9 @@ class ProximalLearner:
             {"actor_step": self._actor_step, "critic_step": self._critic_step},
         )
 
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: it learns from whole episodes."""
-
     def update(self, batch: TransitionBatch) -> Update:
         del batch  # `learn_rollout` does all learning
         return Update({})
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def learn_rollout(self, rollout: Rollout, generator: torch.Generator) -> list[Update]:
         """Goes `epochs` times through the rollout."""

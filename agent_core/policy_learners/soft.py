@@ -7,7 +7,6 @@ a constant, which would pay for longer episodes in millimetres and fine them in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Protocol
 
 import torch
@@ -18,6 +17,7 @@ from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingSta
 from agent_core.networks.box import BoxCritics, SquashedGaussianActor, Temperature
 from agent_core.policy_learners.box import SquashedGaussianPolicy
 from agent_core.policy_learners.parts import (
+    LearnsInBatches,
     SavedParts,
     UpdateNoise,
     adam_of,
@@ -107,7 +107,7 @@ def soft_actor_loss(
     return (batch.weight * (temperature * log_density - worth)).mean(), log_density.detach()
 
 
-class SoftLearner:
+class SoftLearner(LearnsInBatches):
     """The policy that is served is the one in training; only critics have targets."""
 
     def __init__(
@@ -144,9 +144,6 @@ class SoftLearner:
                 "temperature_step": self._temperature_step,
             },
         )
-
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: everything is learned from replay."""
 
     def update(self, batch: TransitionBatch) -> Update:
         self._noise.begin_update()
@@ -187,9 +184,6 @@ class SoftLearner:
         metrics |= named("temperature", moved)
         entropy = -float(log_density.mean())
         return metrics | {"temperature": float(temperature), "entropy": entropy}
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
         return self._saved.training_state() | self._noise.training_state()

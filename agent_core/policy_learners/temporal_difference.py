@@ -6,7 +6,7 @@ An algorithm is a `Loss`, a pure function of two networks and a batch; the rest 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
@@ -24,7 +24,7 @@ from agent_core.interfaces import (
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
-from agent_core.policy_learners.parts import SavedParts, adam_of, move_towards
+from agent_core.policy_learners.parts import LearnsInBatches, SavedParts, adam_of, move_towards
 from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
 
 
@@ -92,7 +92,7 @@ class ActionValuePolicy(Policy):
         return NumpyActionValue(self.network)
 
 
-class TemporalDifferenceLearner(Generic[_Network]):
+class TemporalDifferenceLearner(LearnsInBatches, Generic[_Network]):
     """Trains a copy of the served network.
 
     The served network is the target network: an average over the recent past of the trained one, which
@@ -117,9 +117,6 @@ class TemporalDifferenceLearner(Generic[_Network]):
         self._step = adam_of(self._network, rate, norm, decay)
         self._saved = SavedParts({"network": self._network}, {"step": self._step})
 
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: everything is learned from replay."""
-
     def update(self, batch: TransitionBatch) -> Update:
         losses, errors, targets = self._loss(self._network, self._target, batch)
         metrics = self._step.descend((batch.weight * losses).mean())
@@ -129,9 +126,6 @@ class TemporalDifferenceLearner(Generic[_Network]):
         if self._updates % self._config.target_period_updates == 0:
             move_towards(self._target, self._network, self._config.target_mix)
         return Update(metrics | {"mean_target": float(targets.mean())}, errors.detach())
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
         return self._saved.training_state() | {"updates": torch.tensor(self._updates)}

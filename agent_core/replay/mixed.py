@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import ReplayConfig, TrainingState
@@ -21,7 +21,8 @@ from agent_core.types import ProblemSpec, RaggedActions, Transition, TransitionB
 
 
 class MixedConfig(ReplayConfig):
-    """`logged_share`: in [0, 1], what part of a batch is drawn from logged data. `capacity`,
+    """`logged_share`: in [0, 1], what part of a batch is drawn from logged data; it moves in a straight line
+    to `final_logged_share` while `decay_transitions` of our own come (both or neither are given). `capacity`,
     `capacity_bytes`: as for `fifo`, of our own transitions. `logged_capacity`, `logged_capacity_bytes`: of
     logged ones, which only other logged ones displace."""
 
@@ -31,6 +32,16 @@ class MixedConfig(ReplayConfig):
     logged_capacity: int = Field(default=100_000, ge=1)
     logged_capacity_bytes: int | None = Field(default=None, ge=1)
     logged_share: float = Field(default=0.5, ge=0, le=1)
+    final_logged_share: float | None = Field(default=None, ge=0, le=1)
+    decay_transitions: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _decay_is_whole(self) -> Self:
+        if (self.final_logged_share is None) != (self.decay_transitions is None):
+            raise ValueError(
+                "a decay needs both `final_logged_share` and `decay_transitions`; give both or neither"
+            )
+        return self
 
     @property
     def room(self) -> int:
@@ -44,7 +55,7 @@ class MixedConfig(ReplayConfig):
             capacity=self.logged_capacity,
             capacity_bytes=self.logged_capacity_bytes,
         )
-        return MixedReplay(own, logged, self.logged_share)
+        return MixedReplay(own, logged, self)
 
 
 class MixedReplay:
@@ -54,10 +65,10 @@ class MixedReplay:
     consist of the other. In a batch, rows of logged data have negative numbers.
     """
 
-    def __init__(self, own: PackedRows, logged: PackedRows, logged_share: float) -> None:
+    def __init__(self, own: PackedRows, logged: PackedRows, config: MixedConfig) -> None:
         self.own = own
         self.logged = logged
-        self._logged_share = logged_share
+        self._config = config
 
     def __len__(self) -> int:
         return len(self.own) + len(self.logged)
@@ -72,7 +83,7 @@ class MixedReplay:
 
     def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
         """Logged rows first. Of an odd batch the greater half is our own."""
-        from_logged = int(size * self._logged_share)
+        from_logged = int(size * self._logged_share())
         if not len(self.own) or not len(self.logged):
             from_logged = size if len(self.logged) else 0
         drawn = [
@@ -80,6 +91,14 @@ class MixedReplay:
             for rows, count in ((self.logged, from_logged), (self.own, size - from_logged))
         ]
         return _joined(_as_logged(self.logged.gather(drawn[0])), self.own.gather(drawn[1]))
+
+    def _logged_share(self) -> float:
+        first, last = self._config.logged_share, self._config.final_logged_share
+        if last is None or self._config.decay_transitions is None:
+            return first
+        # Numbers are never given twice, so the next one says how many of our own there ever were.
+        progress = min(1.0, self.own.end / self._config.decay_transitions)
+        return (1.0 - progress) * first + progress * last
 
     def feed_back(self, batch: TransitionBatch, errors: torch.Tensor) -> None:
         """Does nothing: no transition is preferred."""

@@ -3,6 +3,9 @@
 At every step an auction leaves other candidates, a hundred or more, none of which was seen before. A candidate is
 clicked if it is about what the visitor likes, or if it is bait. Bait costs satisfaction, and who is not satisfied leaves. Whoever
 maximizes the next click loses the visitor.
+
+What the visitor likes is never seen at once: every step shows how much they like one topic, each in turn. Only who
+remembers the last four steps knows all of it.
 """
 
 from __future__ import annotations
@@ -31,9 +34,9 @@ class Candidates(NamedTuple):
 
 
 class Feed(gymnasium.Env[Floats, int]):
-    """Observes what the visitor likes, `[4]`, and how satisfied they are, 0 to 1. An action is the position of a
-    candidate in `info["candidates"]`. Rewards are clicks. Terminates when the visitor leaves, and is cut
-    after 20 steps.
+    """Observes how much the visitor likes one topic, `[4]` with zeros for the three whose turn it is not, and how
+    satisfied they are, 0 to 1. An action is the position of a candidate in `info["candidates"]`. Rewards are
+    clicks. Terminates when the visitor leaves, and is cut after 20 steps.
     """
 
     def __init__(self) -> None:
@@ -81,5 +84,8 @@ class Feed(gymnasium.Env[Floats, int]):
         return {"candidates": self.candidates, "available_actions": range(count)}
 
     def _observation(self) -> Floats:
-        observed: Floats = np.append(self._liked, np.float32(self._satisfied))
+        observed = np.zeros(OBSERVATION_DIM, np.float32)
+        topic = self._steps % TOPICS
+        observed[topic] = self._liked[topic]
+        observed[-1] = self._satisfied
         return observed

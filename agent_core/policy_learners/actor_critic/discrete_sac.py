@@ -7,7 +7,6 @@ each state by itself; one number for all would be out of reach for a small set a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -29,6 +28,7 @@ from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.networks.twin_critics import TwinCritics
 from agent_core.policy_learners.actor import ActorPolicy, log_policy
 from agent_core.policy_learners.parts import (
+    LearnsInBatches,
     SavedParts,
     adam_of,
     frozen_copy,
@@ -115,7 +115,7 @@ def temperature_loss(
     return log_temperature * (weight * (entropy - aim)).mean()
 
 
-class DiscreteSacLearner:
+class DiscreteSacLearner(LearnsInBatches):
     """Trains the served actor, two critics with slowly mixed copies, and the temperature."""
 
     def __init__(self, policy: ActorPolicy, config: DiscreteSacConfig, spec: ProblemSpec) -> None:
@@ -140,9 +140,6 @@ class DiscreteSacLearner:
             },
         )
 
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: everything is learned from replay."""
-
     def update(self, batch: TransitionBatch) -> Update:
         temperature = self._temperature().detach()
         target = soft_target(self._actor, self._targets, batch, temperature, self._config.discount)
@@ -165,9 +162,6 @@ class DiscreteSacLearner:
         moved = temperature_loss(self._temperature.log, entropy, aim, batch.weight)
         metrics |= named("temperature", self._temperature_step.descend(moved))
         return metrics | {"temperature": float(temperature), "entropy": float(entropy.mean())}
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
         log_temperature = self._temperature.log.detach().clone()

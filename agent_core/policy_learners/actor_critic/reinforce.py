@@ -7,7 +7,6 @@ earlier ones. It takes the actions to be the policy's own: where an older versio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -24,7 +23,7 @@ from agent_core.interfaces import (
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, StateNetwork
 from agent_core.policy_learners.actor import ActorPolicy, chosen_log_probability
-from agent_core.policy_learners.parts import SavedParts, adam_of, named
+from agent_core.policy_learners.parts import LearnsInBatches, SavedParts, adam_of, named
 from agent_core.types import ProblemSpec, Rollout, TransitionBatch
 
 
@@ -78,7 +77,7 @@ class Baseline:
         return self.step.descend(0.5 * (batch.weight * errors.square()).mean())
 
 
-class ReinforceLearner:
+class ReinforceLearner(LearnsInBatches):
     """Trains the served actor, and the baseline if there is one."""
 
     def __init__(
@@ -96,15 +95,9 @@ class ReinforceLearner:
             saved = SavedParts({"baseline": baseline.network}, steps)
         self._saved = saved
 
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: it learns from whole episodes."""
-
     def update(self, batch: TransitionBatch) -> Update:
         del batch  # `learn_rollout` does all learning
         return Update({})
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def learn_rollout(self, rollout: Rollout, generator: torch.Generator) -> list[Update]:
         """One step on everything."""

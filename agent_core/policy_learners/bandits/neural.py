@@ -6,7 +6,6 @@ The oracle of SquareCB (Foster & Rakhlin 2020) with squared loss, and of FastCB 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -26,7 +25,7 @@ from agent_core.interfaces import (
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
-from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.parts import LearnsInBatches, adam_of
 from agent_core.types import (
     ActionScores,
     Doubles,
@@ -96,21 +95,14 @@ def log_losses(log_odds: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(log_odds, reward, reduction="none")
 
 
-class NeuralLearner:
+class NeuralLearner(LearnsInBatches):
     """Trains the network that is served."""
 
     def __init__(self, policy: NeuralPolicy, config: NeuralConfig) -> None:
         self.policy: ServedPolicy = policy
         self._trained = policy
-        self._step = GradientStep(
-            dict(policy.network.named_parameters()),
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            max_norm=config.max_gradient_norm,
-        )
-
-    def observe(self, new: TransitionBatch) -> None:
-        """Does nothing: everything is learned from replay."""
+        rate, decay = config.learning_rate, config.weight_decay
+        self._step = adam_of(policy.network, rate, config.max_gradient_norm, decay)
 
     def update(self, batch: TransitionBatch) -> Update:
         output = self._trained.network.pairs(batch.state, batch.chosen_features())
@@ -124,9 +116,6 @@ class NeuralLearner:
         outside = float((reward != batch.reward).float().mean())
         errors = (output.detach().sigmoid() - reward).abs()
         return Update(metrics | {"rewards_outside": outside}, errors)
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        """Does nothing: no statistics go stale."""
 
     def training_state(self) -> TrainingState:
         return under("step", self._step.training_state())

@@ -16,7 +16,6 @@ import torch
 from pydantic import Field, PositiveInt
 
 from agent_core.functional import bayes
-from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import (
     Capability,
     Policy,
@@ -28,7 +27,7 @@ from agent_core.interfaces import (
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, JointFeatures, NumpyFeatures
-from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.parts import SavedParts, adam_of
 from agent_core.types import (
     ActionScores,
     Doubles,
@@ -109,12 +108,9 @@ class NeuralLinearLearner:
         self._ridge = config.ridge
         self._network = ActionValueNetwork(spec, config.hidden).to(policy.mean.device)
         self._network.features.load_state_dict(policy.body.state_dict())
-        self._step = GradientStep(
-            dict(self._network.named_parameters()),
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            max_norm=config.max_gradient_norm,
-        )
+        rate, decay = config.learning_rate, config.weight_decay
+        self._step = adam_of(self._network, rate, config.max_gradient_norm, decay)
+        self._saved = SavedParts({"network": self._network}, {"step": self._step})
 
     def observe(self, new: TransitionBatch) -> None:
         served = self._served
@@ -144,12 +140,10 @@ class NeuralLinearLearner:
         served.factor.copy_(factor)
 
     def training_state(self) -> TrainingState:
-        network = under("network", self._network.state_dict())
-        return network | under("step", self._step.training_state())
+        return self._saved.training_state()
 
     def load_training_state(self, state: TrainingState) -> None:
-        self._network.load_state_dict(below("network", state))
-        self._step.load_training_state(below("step", state))
+        self._saved.load_training_state(state)
 
 
 class _NeuralLinearScorer:
