@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format bench-serving bench-paper soak clean
+.PHONY: help install demo test check format bench-serving bench-paper bench-learner bench-replay soak clean
 help:
 	@echo "make demo            start everything, play the digits task over HTTP, print the result"
 	@echo "make test            install what the tests need and run them"
 	@echo "make check           format, lint, import contracts, types"
 	@echo "make bench-serving   server CPU per request against the floor and the peers"
 	@echo "make bench-paper     the paper's benchmarks; hours for all of them, ARGS=\"--only NAME --seeds N\" for one"
+	@echo "make bench-learner   updates a second beside stable-baselines3, tianshou, torchrl and a bare loop"
+	@echo "make bench-replay    sampling, bytes for each transition, and the way from Redis to the replay"
 	@echo "make soak            200,000 decisions against a small Redis: memory stays flat"
 
 $(INSTALLED): pyproject.toml clients/python/pyproject.toml constraints.txt
@@ -46,6 +48,14 @@ bench-serving: install
 bench-paper: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper $(ARGS)
+
+bench-learner: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]" -r benchmarks/learner/requirements.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.learner $(ARGS)
+
+bench-replay: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]" -r benchmarks/learner/requirements.txt
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.replay $(ARGS)
 
 soak: install
 	$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -16,8 +16,8 @@ only place where defaults live, and its `build` makes the module. `registry.py` 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -35,8 +35,8 @@ from agent_core.types import (
     RiskMeasure,
     Rollout,
     StateSummary,
-    Transition,
     TransitionBatch,
+    TransitionBlock,
 )
 
 Capability = Literal[
@@ -126,9 +126,12 @@ ServedPolicy: TypeAlias = Policy | BoxPolicy
 
 
 class Update(NamedTuple):
-    """What one update gives: scalar metrics, and `[B]` absolute errors where the learner has `td_error`."""
+    """What one update gives: scalar metrics, and `[B]` absolute errors where the learner has `td_error`.
 
-    metrics: dict[str, float]
+    The metrics are tensors that nobody has looked at: to ask one for its value is to wait for the device.
+    """
+
+    metrics: dict[str, torch.Tensor]
     errors: torch.Tensor | None = None
 
 
@@ -158,11 +161,34 @@ class PolicyLearner(Protocol):
         ...
 
 
+class Splittable(Protocol):
+    """A batch, of whatever kind."""
+
+    def split(self, count: int) -> list[Self]:
+        """`count` batches of equal size, one after the other."""
+        ...
+
+
+_Batch = TypeVar("_Batch", bound=Splittable)
+
+
+class Runner(Protocol):
+    """Makes updates, in the fastest form there is."""
+
+    def __call__(
+        self, step: Callable[[_Batch], Update], batches: _Batch, count: int
+    ) -> list[Update]:
+        """`step`, a method of a learner, on each of the `count` parts of `batches`."""
+        ...
+
+
 class OnPolicyLearner(PolicyLearner, Protocol):
     """Learns from what it played itself, once, and then forgets it."""
 
-    def learn_rollout(self, rollout: Rollout, generator: torch.Generator) -> list[Update]:
-        """All updates that whole episodes are good for, shuffled by `generator`."""
+    def learn_rollout(
+        self, rollout: Rollout, generator: torch.Generator, run: Runner
+    ) -> list[Update]:
+        """All updates that whole episodes are good for, shuffled by `generator`, made by `run`."""
         ...
 
 
@@ -218,8 +244,8 @@ class ActionRepresentation(Protocol):
 class ReplayBuffer(Protocol):
     """Bounded memory of transitions."""
 
-    def append(self, transition: Transition) -> None:
-        """Stores one transition, forgetting the oldest when full."""
+    def extend(self, block: TransitionBlock) -> None:
+        """Stores a block, forgetting the oldest when full; how transitions were cut into blocks is not seen."""
         ...
 
     def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
@@ -248,8 +274,8 @@ class ReplayBuffer(Protocol):
 class RolloutBuffer(Protocol):
     """Gathers the episodes that an on-policy learner waits for."""
 
-    def append(self, transition: Transition) -> None:
-        """Adds one transition, in whatever order they come."""
+    def extend(self, block: TransitionBlock) -> None:
+        """Adds a block, whose transitions may come in any order."""
         ...
 
     def take(self) -> Rollout | None:

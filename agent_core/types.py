@@ -2,8 +2,8 @@
 
 Acting works on numpy arrays, one decision at a time: at the sizes that a server sees (tens of actions,
 small nets) numpy costs a quarter of torch's dispatch. Learning works on torch tensors in batches.
-Shape letters: B batch, A actions of one decision, N actions of a whole batch, S state, D action
-features, R rank of a posterior.
+Shape letters: B batch, T transitions of a block, A actions of one decision, N actions of a whole batch or
+block, S state, D action features, R rank of a posterior.
 
 Everything here is immutable. The three types that every decision makes say so by `Final`, which the
 type checker holds, and the others by `frozen`, which costs 0.06 us per field of every object made.
@@ -11,9 +11,10 @@ type checker holds, and the others by `frozen`, which costs 0.06 us per field of
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ import torch
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
+Integers: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
@@ -182,29 +184,110 @@ class Transition:
     step: int = 0
 
 
+FACTS: Final = np.dtype(
+    [
+        ("reward", np.float64),
+        ("cost", np.float64),
+        ("propensity", np.float64),
+        ("action", np.int64),
+        ("next_action", np.int64),
+        ("model_version", np.int64),
+        ("step", np.int64),
+        ("key", np.int64),
+        ("episode", np.int64),
+        ("terminated", np.bool_),
+        ("truncated", np.bool_),
+        ("has_next", np.bool_),
+    ],
+    align=True,
+)
+"""What a block knows of each transition besides vectors, named as in `Transition`.
+
+`next_action`: -1 if unknown. `key`: a hash of the decision id. `episode`: a hash of the episode id, 0 outside
+of any. `has_next`: whether the next state is known.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TransitionBlock:
+    """T transitions as columns, in the order in which they came.
+
+    `state`, `next_state`: `[T, S]` float32, zeros where nothing follows. `features`: `[N, D]` float32, the
+    action sets one after the other: rows `offsets[2 t]:offsets[2 t + 1]` are the actions of transition t, rows
+    `offsets[2 t + 1]:offsets[2 t + 2]` those available next, which may be none. `offsets`: `[2 T + 1]` int64;
+    the first need not be 0. `facts`: `[T]` of `FACTS`.
+    """
+
+    state: Floats
+    next_state: Floats
+    features: Floats
+    offsets: Integers
+    facts: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    @property
+    def bootstraps(self) -> Mask:
+        """`[T]`: whether the next state's value counts."""
+        counts: Mask = self.facts["has_next"] & ~self.facts["terminated"]
+        return counts
+
+
+Transitions: TypeAlias = Sequence[Transition] | TransitionBlock
+"""Transitions one by one, or in a block."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RaggedActions:
     """The action sets of a batch as one flat table, never padded.
 
     `features`: `[N, D]` float32. `offsets`: `[B + 1]` int64; the set of row b is
-    `features[offsets[b]:offsets[b + 1]]`, and may be empty.
+    `features[offsets[b]:offsets[b + 1]]`, and may be empty. `width`: how many actions each set has, where
+    all are known to have as many; else None.
     """
 
     features: torch.Tensor
     offsets: torch.Tensor
+    width: int | None = None
+
+    @property
+    def count(self) -> int:
+        """B."""
+        return len(self.offsets) - 1
+
+    def lengths(self) -> torch.Tensor:
+        """`[B]` int64: how many actions each set has."""
+        return self.offsets[1:] - self.offsets[:-1]
 
     def segments(self) -> torch.Tensor:
         """`[N]` int64: the batch row that each action belongs to."""
-        counts = self.offsets[1:] - self.offsets[:-1]
-        rows = torch.arange(counts.numel(), device=counts.device)
-        return torch.repeat_interleave(rows, counts, output_size=self.features.shape[0])
+        rows = torch.arange(self.count, device=self.offsets.device)
+        return torch.repeat_interleave(rows, self.lengths(), output_size=self.features.shape[0])
+
+    def split(self, count: int) -> list[RaggedActions]:
+        """`count` parts of as many sets each, one after the other; B is a multiple of `count`."""
+        size = self.count // count
+        if self.width is None:
+            bounds = self.offsets[::size].tolist()
+        else:
+            bounds = [part * size * self.width for part in range(count + 1)]
+        return [
+            RaggedActions(
+                self.features[start:end],
+                self.offsets[part * size : (part + 1) * size + 1] - start,
+                self.width,
+            )
+            for part, (start, end) in enumerate(pairwise(bounds))
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TransitionBatch:
     """B transitions as tensors.
 
-    `state`, `next_state`: `[B, S]` (zeros where nothing follows). `action`: `[B]` int64, position in
+    `state`, `next_state`: `[B, S]` (zeros where nothing follows). `next_actions`: means nothing where
+    `bootstraps` is 0. `action`: `[B]` int64, position in
     the row's set. `reward`, `cost`, `propensity`: `[B]`. `bootstraps`: `[B]` float, 1 where the next
     state's value counts (not terminated and a next state is known), else 0; with n-step returns
     discount^(n - 1) in place of 1. `next_action`: `[B]` int64, position in the row's next set, -1 if
@@ -233,7 +316,17 @@ class TransitionBatch:
 
     def chosen_features(self) -> torch.Tensor:
         """`[B, D]`: the features of the actions that were taken."""
+        if self.actions.width == 1:
+            return self.actions.features
         return self.actions.features.index_select(0, self.chosen_rows())
+
+    def split(self, count: int) -> list[TransitionBatch]:
+        """`count` batches of equal size, one after the other; B is a multiple of `count`."""
+        columns = [getattr(self, field.name) for field in fields(self)]
+        parts = [
+            c.split(count) if isinstance(c, RaggedActions) else c.chunk(count) for c in columns
+        ]
+        return [TransitionBatch(*one) for one in zip(*parts, strict=True)]
 
     def with_reward(self, reward: torch.Tensor) -> TransitionBatch:
         """The same batch with other rewards `[B]`."""

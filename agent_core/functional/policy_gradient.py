@@ -1,34 +1,33 @@
 """Distributions over ragged action sets, and the objectives that move them.
 
-Letters: B decisions with N actions in all; `segments` `[N]` names the decision of each action. Nothing
-pads, so what a decision contributes does not depend on how many actions the others have.
+Letters: B decisions with N actions in all. Nothing pads, so what a decision contributes does not depend
+on how many actions the others have.
 """
 
 from __future__ import annotations
 
 import torch
 
-from agent_core.functional.segments import segment_max, segment_sum
+from agent_core.functional.segments import segment_max, segment_sum, spread
+from agent_core.types import RaggedActions
 
 
-def log_probabilities(logits: torch.Tensor, segments: torch.Tensor, count: int) -> torch.Tensor:
-    """`[N]` logarithms of the softmax of `logits` `[N]` within each set. `count`: B."""
-    highest = segment_max(logits.detach(), segments, count)
-    shifted = logits - highest.index_select(0, segments)
-    total = segment_sum(shifted.exp(), segments, count)
-    return shifted - total.index_select(0, segments).log()
+def log_probabilities(logits: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
+    """`[N]` logarithms of the softmax of `logits` `[N]` within each set."""
+    highest = segment_max(logits.detach(), sets)
+    shifted = logits - spread(highest, sets)
+    total = segment_sum(shifted.exp(), sets)
+    return shifted - spread(total, sets).log()
 
 
-def entropies(log_p: torch.Tensor, segments: torch.Tensor, count: int) -> torch.Tensor:
+def entropies(log_p: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
     """`[B]` entropies in nats, with their gradient, of log-probabilities `log_p` `[N]`; 0 for an empty set."""
-    return -segment_sum(log_p.exp() * log_p, segments, count)
+    return -segment_sum(log_p.exp() * log_p, sets)
 
 
-def expectations(
-    values: torch.Tensor, log_p: torch.Tensor, segments: torch.Tensor, count: int
-) -> torch.Tensor:
+def expectations(values: torch.Tensor, log_p: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
     """`[B]` means of `values` `[N]` under the distributions with logarithms `log_p` `[N]`."""
-    return segment_sum(log_p.exp() * values, segments, count)
+    return segment_sum(log_p.exp() * values, sets)
 
 
 def log_of_propensity(propensity: torch.Tensor) -> torch.Tensor:

@@ -15,4 +15,4 @@ def select_sets(actions: RaggedActions, rows: torch.Tensor) -> RaggedActions:
     total = int(offsets[-1])
     table_rows = torch.repeat_interleave(shift, lengths, output_size=total)
     table_rows += torch.arange(total, device=rows.device)
-    return RaggedActions(actions.features.index_select(0, table_rows), offsets)
+    return RaggedActions(actions.features.index_select(0, table_rows), offsets, actions.width)

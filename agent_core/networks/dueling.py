@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from agent_core.functional.segment_choice import segment_mean
+from agent_core.functional.segments import segment_mean, spread
 from agent_core.networks.perceptrons import (
     ActionValueNetwork,
     NumpyActionValue,
@@ -30,10 +30,9 @@ class DuelingNetwork(nn.Module):
 
     def forward(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
         """`[N]` for every action in its state, for `state` `[B, S]`."""
-        segments = actions.segments()
         advantage = self.advantage(state, actions)
-        level = self.state_value(state) - segment_mean(advantage, segments, len(state))
-        value: torch.Tensor = advantage + level.index_select(0, segments)
+        level = self.state_value(state) - segment_mean(advantage, actions)
+        value: torch.Tensor = advantage + spread(level, actions)
         return value
 
 

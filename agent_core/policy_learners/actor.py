@@ -32,9 +32,9 @@ def log_policy(
     actor: ActionValueNetwork, state: torch.Tensor, actions: RaggedActions
 ) -> torch.Tensor:
     """`[N]` log-probabilities of every action of a batch; `state`: `[B, S]`."""
-    return log_probabilities(actor(state, actions), actions.segments(), len(state))
+    return log_probabilities(actor(state, actions), actions)
 
 
 def chosen_log_probability(actor: ActionValueNetwork, batch: TransitionBatch) -> torch.Tensor:
     """`[B]` log-probabilities of the actions that were taken, among those that were available."""
-    return log_policy(actor, batch.state, batch.actions)[batch.chosen_rows()]
+    return log_policy(actor, batch.state, batch.actions).index_select(0, batch.chosen_rows())

@@ -8,9 +8,9 @@ from typing import Annotated
 import torch
 from pydantic import Field, PositiveInt
 
-from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
+from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, Update
 from agent_core.policy_learners.gradient import GradientStep
-from agent_core.policy_learners.parts import LearnsInBatches, SavedParts
+from agent_core.policy_learners.parts import LearnsInBatches
 from agent_core.types import TransitionBatch
 
 
@@ -37,13 +37,8 @@ class CloningLearner(LearnsInBatches):
         self.policy = policy
         self._loss = loss
         self._step = step
-        self._saved = SavedParts({}, {"step": step})
+        super().__init__(step.weights, {"step": step})
 
     def update(self, batch: TransitionBatch) -> Update:
-        return Update(self._step.descend(self._loss(batch)))
-
-    def training_state(self) -> TrainingState:
-        return self._saved.training_state()
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
+        self.updates += 1
+        return Update(self._step.descend(self._loss(batch)).metrics)

@@ -13,18 +13,18 @@ from pydantic import Field, PositiveInt
 
 from agent_core.functional.critics import mean_error, squared_loss
 from agent_core.functional.td import one_step_target
-from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
+from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, Update
 from agent_core.networks.box import BoxActor, BoxCritics
 from agent_core.policy_learners.box import DeterministicBoxPolicy
+from agent_core.policy_learners.gradient import Step
 from agent_core.policy_learners.parts import (
     LearnsInBatches,
-    SavedParts,
     UpdateNoise,
     adam_of,
     frozen_copy,
-    move_towards,
     named,
 )
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, TransitionBatch
 
 
@@ -109,57 +109,53 @@ class DeterministicLearner(LearnsInBatches):
         self.policy: ServedPolicy = policy
         self._config = config
         self._actor_loss = actor_loss
-        self._period = actor_period_updates
         self._smoothing, self._smoothing_limit = smoothing, smoothing_limit
         self._actor = policy.actor
         self._critics = BoxCritics(spec, config.hidden, critics).to(policy.actor.units.low.device)
         self._target_actor = frozen_copy(self._actor)
         self._target_critics = frozen_copy(self._critics)
-        self._actor_step = adam_of(self._actor, config.learning_rate, config.max_gradient_norm)
-        self._critic_step = adam_of(self._critics, config.learning_rate, config.max_gradient_norm)
-        self._updates = 0
-        self._noise = UpdateNoise()
-        self._saved = SavedParts(
+        self._noise = UpdateNoise(policy.actor.units.low.device)
+        self._actor_weights, self._critic_weights = Weights(self._actor), Weights(self._critics)
+        self._target_weights = Weights(self._target_actor), Weights(self._target_critics)
+        rate, norm = config.learning_rate, config.max_gradient_norm
+        self._actor_step = adam_of(self._actor_weights, rate, norm)
+        self._critic_step = adam_of(self._critic_weights, rate, norm)
+        self.period_updates = actor_period_updates
+        super().__init__(
+            self._actor_weights,
             {
-                "critics": self._critics,
-                "target_actor": self._target_actor,
-                "target_critics": self._target_critics,
+                "critics": self._critic_weights,
+                "target_actor": self._target_weights[0],
+                "target_critics": self._target_weights[1],
+                "actor_step": self._actor_step,
+                "critics_step": self._critic_step,
+                "noise": self._noise,
             },
-            {"actor_step": self._actor_step, "critics_step": self._critic_step},
         )
 
     def update(self, batch: TransitionBatch) -> Update:
-        self._noise.begin_update()
         target = self._target(batch)
         errors = self._critics.chosen(batch) - target
-        metrics = named("critic", self._critic_step.descend(squared_loss(errors, batch.weight)))
-        if "skipped_non_finite" in metrics:
-            self._noise.take_back()
-            return Update(metrics)
-        self._updates += 1
-        if self._updates % self._period == 0:
-            metrics |= self._move_actor(batch)
-        metrics |= {"mean_target": float(target.mean())}
+        step = self._critic_step.descend(squared_loss(errors, batch.weight))
+        metrics = named("critic", step) | {"mean_target": target.mean()}
+        self.updates += 1
+        if self.updates % self.period_updates == 0:
+            metrics |= self._move_actor(batch, step)
         return Update(metrics, mean_error(errors))
 
+    @torch.no_grad()
     def _target(self, batch: TransitionBatch) -> torch.Tensor:
-        noise = self._smoothing * self._noise.normals(batch.chosen_features())
-        noise = noise.clamp(-self._smoothing_limit, self._smoothing_limit)
-        targets = self._target_actor, self._target_critics
-        return smoothed_target(*targets, batch, noise, self._config.discount)
+        actor, critics = self._target_actor, self._target_critics
+        noise = torch.zeros_like(batch.chosen_features())
+        if self._smoothing:
+            noise = self._smoothing * self._noise.normals(batch, noise.shape[1])
+            noise = noise.clamp(-self._smoothing_limit, self._smoothing_limit)
+        return smoothed_target(actor, critics, batch, noise, self._config.discount)
 
-    def _move_actor(self, batch: TransitionBatch) -> dict[str, float]:
+    def _move_actor(self, batch: TransitionBatch, after: Step) -> dict[str, torch.Tensor]:
         loss = self._actor_loss(self._actor, self._critics, batch)
-        metrics = named("actor", self._actor_step.descend(loss))
-        move_towards(self._target_actor, self._actor, self._config.target_mix)
-        move_towards(self._target_critics, self._critics, self._config.target_mix)
-        return metrics
-
-    def training_state(self) -> TrainingState:
-        counted = {"updates": torch.tensor(self._updates)}
-        return self._saved.training_state() | self._noise.training_state() | counted
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
-        self._noise.load_training_state(state)
-        self._updates = int(state["updates"])
+        step = self._actor_step.descend(loss, after)
+        both = (self._actor_weights, self._critic_weights)
+        for target, trained in zip(self._target_weights, both, strict=True):
+            target.move_towards(trained, self._config.target_mix, step.moved)
+        return named("actor", step)

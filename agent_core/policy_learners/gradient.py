@@ -2,68 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import nn
 
+from agent_core.functional import adam
 from agent_core.interfaces import TrainingState
+from agent_core.policy_learners.weights import Weights
+
+
+class Step(NamedTuple):
+    """What came of one step: scalar metrics, and `moved`, a scalar, 1 if the weights moved, else 0."""
+
+    metrics: dict[str, torch.Tensor]
+    moved: torch.Tensor
 
 
 class GradientStep:
     """AdamW with the gradient's norm bounded, which refuses a gradient that is not finite.
 
-    `parameters`: what is trained, by name. `max_norm`: the largest Euclidean norm of the whole
-    gradient. One fused kernel moves all parameters: 1.6 times the updates of the default form.
+    `max_norm`: the largest Euclidean norm of the whole gradient. Nothing here asks for the value of a number,
+    so a step can be part of a compiled program.
     """
 
     def __init__(
-        self,
-        parameters: Mapping[str, nn.Parameter],
-        *,
-        learning_rate: float,
-        weight_decay: float,
-        max_norm: float,
+        self, weights: Weights, *, learning_rate: float, weight_decay: float, max_norm: float
     ) -> None:
-        self.parameters = dict(parameters)
+        self.weights = weights
+        self._rates = adam.Rates(learning_rate, weight_decay)
         self._max_norm = max_norm
-        self._optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
-        )
+        self._flat = torch.zeros(2, len(weights.flat), device=weights.flat.device)
+        self._steps = torch.zeros(1, device=weights.flat.device)
+        self._moments = adam.Moments([self._flat[0]], [self._flat[1]], self._steps)
+        self._pieces = [piece for one in self._flat.unbind() for piece in weights.pieces(one)]
+        self._descend = adam.fused
+        self.average: Callable[[Sequence[torch.Tensor]], None] | None = None
+        """Makes gradients the mean of those of several processes, where there are more than one."""
 
-    def descend(self, loss: torch.Tensor) -> dict[str, float]:
-        """Moves the parameters one step down `loss`; returns scalar metrics.
+    def descend(self, loss: torch.Tensor, after: Step | None = None) -> Step:
+        """Moves the weights one step down `loss`, unless the gradient holds NaN or infinity.
 
-        Where the gradient holds NaN or infinity nothing moves, and `skipped_non_finite` is 1.
+        `after`: a step that must have been taken for this one to be.
         """
-        parameters = list(self.parameters.values())
-        gradients = torch.autograd.grad(loss, parameters)
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not bool(norm.isfinite()):
-            return {"skipped_non_finite": 1.0}
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        torch.nn.utils.clip_grads_with_norm_(parameters, self._max_norm, norm)
-        self._optimizer.step()
-        return {"loss": float(loss.detach()), "gradient_norm": float(norm)}
+        gradients = self.weights.gradients(loss)
+        with torch.no_grad():
+            if self.average is not None:
+                self.average(gradients)
+            norm = _norm(gradients)
+            refused = (~norm.isfinite()).float()
+            if after is not None:
+                refused = refused.maximum(1 - after.moved)
+            scale = (self._max_norm / (norm + 1e-6)).clamp(max=1.0)
+            scaled = [gradient * scale for gradient in gradients]
+            at_rest = refused.reshape(1)
+            self._descend(self.weights.tensors, scaled, self._moments, self._rates, at_rest)
+        metrics = {"loss": loss.detach(), "gradient_norm": norm, SKIPPED: refused}
+        return Step(metrics, 1 - refused)
+
+    @property
+    def state(self) -> list[torch.Tensor]:
+        return [*self._pieces, self._steps]
+
+    def unroll(self, state: Sequence[torch.Tensor]) -> None:
+        count = len(state) // 2
+        self._moments = adam.Moments(state[:count], state[count:-1], state[-1])
+        self._descend = adam.spelled_out
 
     def training_state(self) -> TrainingState:
-        """Moments and step counters; empty before the first step."""
-        state: TrainingState = {}
-        for name, parameter in self.parameters.items():
-            for key, value in self._optimizer.state[parameter].items():
-                state[f"{name}.{key}"] = value
-        return state
+        """Moments and how many steps were taken."""
+        return {"moments": self._flat, "steps": self._steps}
 
     def load_training_state(self, state: TrainingState) -> None:
         """Continues bit-exactly from `training_state()`."""
-        self._optimizer.state.clear()
-        for name, parameter in self.parameters.items():
-            moments = {key: state[f"{name}.{key}"] for key in _MOMENTS if f"{name}.{key}" in state}
-            if moments:
-                self._optimizer.state[parameter] = {
-                    key: value.to(parameter.device).clone() for key, value in moments.items()
-                }
+        self._flat.copy_(state["moments"])
+        self._steps.copy_(state["steps"])
 
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+def _norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    """A scalar: the Euclidean norm of all together."""
+    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm
+
+
+SKIPPED = "skipped_non_finite"
+"""The metric of a step that was refused: 1, else 0."""

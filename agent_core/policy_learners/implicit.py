@@ -16,16 +16,11 @@ from torch import nn
 from agent_core.functional.critics import mean_error, squared_loss
 from agent_core.functional.implicit import expectile_loss, imitation_loss, preferences
 from agent_core.functional.td import one_step_target
-from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
+from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, Update
 from agent_core.networks.perceptrons import StateNetwork
-from agent_core.policy_learners.parts import (
-    LearnsInBatches,
-    SavedParts,
-    adam_of,
-    frozen_copy,
-    move_towards,
-    named,
-)
+from agent_core.policy_learners.gradient import Step
+from agent_core.policy_learners.parts import LearnsInBatches, adam_of, frozen_copy, named
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, TransitionBatch
 
 _Critics = TypeVar("_Critics", bound=nn.Module)
@@ -89,13 +84,18 @@ class ImplicitLearner(LearnsInBatches, Generic[_Critics]):
         self._value = StateNetwork(spec, config.hidden).to(device)
         self._critics = form.build(spec, config.hidden).to(device)
         self._targets = frozen_copy(self._critics)
+        actor_weights, value = Weights(actor), Weights(self._value)
+        self._critic_weights, self._target_weights = Weights(self._critics), Weights(self._targets)
         rate, norm = config.learning_rate, config.max_gradient_norm
-        self._actor_step = adam_of(actor, rate, norm, weight_decay)
-        self._value_step = adam_of(self._value, rate, norm, weight_decay)
-        self._critic_step = adam_of(self._critics, rate, norm, weight_decay)
-        self._saved = SavedParts(
-            {"value": self._value, "critics": self._critics, "targets": self._targets},
+        self._actor_step = adam_of(actor_weights, rate, norm, weight_decay)
+        self._value_step = adam_of(value, rate, norm, weight_decay)
+        self._critic_step = adam_of(self._critic_weights, rate, norm, weight_decay)
+        super().__init__(
+            actor_weights,
             {
+                "value": value,
+                "critics": self._critic_weights,
+                "targets": self._target_weights,
                 "actor_step": self._actor_step,
                 "value_step": self._value_step,
                 "critic_step": self._critic_step,
@@ -107,25 +107,21 @@ class ImplicitLearner(LearnsInBatches, Generic[_Critics]):
             target = iql_target(self._value, batch, self._config.discount)
             logged = self._chosen(self._targets, batch).amin(dim=0)
         errors = self._chosen(self._critics, batch) - target
-        metrics = named("critic", self._critic_step.descend(squared_loss(errors, batch.weight)))
-        if "skipped_non_finite" in metrics:
-            return Update(metrics)
-        metrics |= self._improve(batch, logged)
-        move_towards(self._targets, self._critics, self._config.target_mix)
-        return Update(metrics | {"mean_target": float(target.mean())}, mean_error(errors))
+        step = self._critic_step.descend(squared_loss(errors, batch.weight))
+        metrics = named("critic", step) | self._improve(batch, logged, step)
+        self._target_weights.move_towards(self._critic_weights, self._config.target_mix, step.moved)
+        self.updates += 1
+        return Update(metrics | {"mean_target": target.mean()}, mean_error(errors))
 
-    def _improve(self, batch: TransitionBatch, logged: torch.Tensor) -> dict[str, float]:
+    def _improve(
+        self, batch: TransitionBatch, logged: torch.Tensor, after: Step
+    ) -> dict[str, torch.Tensor]:
         """Moves the state value and the actor by what the target critics say of the logged actions, `[B]`."""
         config, weight = self._config, batch.weight
         advantage = logged - self._value(batch.state)
         preference = preferences(advantage.detach(), config.inverse_temperature)
         value = expectile_loss(advantage, config.expectile, weight)
-        metrics = named("value", self._value_step.descend(value))
+        value_step = self._value_step.descend(value, after)
         actor = imitation_loss(self._log_chosen(batch), preference, weight)
-        return metrics | named("actor", self._actor_step.descend(actor))
-
-    def training_state(self) -> TrainingState:
-        return self._saved.training_state()
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
+        actor_step = self._actor_step.descend(actor, value_step)
+        return named("value", value_step) | named("actor", actor_step)

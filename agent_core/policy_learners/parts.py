@@ -1,91 +1,129 @@
-"""What learners that train several networks are made of: optimizers, target networks, what is saved."""
+"""What learners that train networks are made of, and what they share."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 from torch import nn
 
+from agent_core.functional.batch_draws import normals
+from agent_core.functional.draws import splitmix
 from agent_core.functional.flat_state import below, under
-from agent_core.interfaces import TrainingState
-from agent_core.policy_learners.gradient import GradientStep
+from agent_core.interfaces import ServedPolicy, TrainingState, Update
+from agent_core.policy_learners.gradient import SKIPPED, GradientStep, Step
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import TransitionBatch
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
-class LearnsInBatches:
-    """What learners share that learn from batches, or whole episodes, alone."""
+class Part(Protocol):
+    """Something that an update changes, in place: weights, an optimizer's moments, a counter."""
 
-    def observe(self, new: TransitionBatch) -> None:
+    @property
+    def state(self) -> list[torch.Tensor]:
+        """The tensors that it is kept in; one for each parameter, which suits a compiler best."""
+        ...
+
+    def unroll(self, state: Sequence[torch.Tensor]) -> None:
+        """From here on works on other tensors, of the same shapes."""
+        ...
+
+    def training_state(self) -> TrainingState: ...
+
+    def load_training_state(self, state: TrainingState) -> None: ...
+
+
+class LearnsInBatches(ABC):
+    """What learners share that train networks by batches.
+
+    An update works in place, on the tensors of its parts, and never asks for the value of a number: so it can
+    be traced, compiled, and made without waiting for the device.
+
+    `served`: the weights that the policy is served with, where updates change them. `parts`: everything else
+    that updates change, by name. `updates`: how many were made. `period_updates`: after how many
+    updates they repeat themselves, where some do more than others.
+    """
+
+    policy: ServedPolicy
+    period_updates = 1
+    moves_by_gradient_alone: ClassVar[bool] = True
+    """Whether the mean of gradients is all that several processes must agree on."""
+
+    def __init__(self, served: Weights | None, parts: Mapping[str, Part]) -> None:
+        self.served = served
+        self.parts = dict(parts)
+        self.updates = 0
+
+    @abstractmethod
+    def update(self, batch: TransitionBatch) -> Update:
+        """One gradient step on a replayed batch."""
+
+    def due(self, count: int) -> tuple[bool, ...]:
+        """Which of the next `count` updates are the last of a period."""
+        following = range(self.updates + 1, self.updates + count + 1)
+        return tuple(number % self.period_updates == 0 for number in following)
+
+    def advance(self, count: int) -> None:
+        """Counts updates that were made without calling `update`."""
+        self.updates += count
+
+    def observe(self, new: TransitionBatch) -> None:  # noqa: B027  # most have nothing to do
         """Does nothing: no transition is taken in by itself."""
 
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
+    def refresh(self, everything: Iterable[TransitionBatch]) -> None:  # noqa: B027
         """Does nothing: no statistics go stale."""
 
-
-class SavedParts:
-    """What a learner saves besides the policy and its counters: networks, and optimizers, by name."""
-
-    def __init__(
-        self, networks: Mapping[str, nn.Module], steps: Mapping[str, GradientStep]
-    ) -> None:
-        self._networks = dict(networks)
-        self._steps = dict(steps)
-
     def training_state(self) -> TrainingState:
-        state: TrainingState = {}
-        for name, network in self._networks.items():
-            state |= under(name, network.state_dict())
-        for name, step in self._steps.items():
-            state |= under(name, step.training_state())
+        state: TrainingState = {"updates": torch.tensor(self.updates)}
+        for name, part in self.parts.items():
+            state |= under(name, part.training_state())
         return state
 
     def load_training_state(self, state: TrainingState) -> None:
-        for name, network in self._networks.items():
-            network.load_state_dict(below(name, state))
-        for name, step in self._steps.items():
-            step.load_training_state(below(name, state))
+        self.updates = int(state["updates"])
+        for name, part in self.parts.items():
+            part.load_training_state(below(name, state))
 
 
 class UpdateNoise:
-    """The chance in updates. Its seed is drawn from torch's global RNG, as initial weights are."""
+    """The chance in updates: numbers drawn from the key of each row and how often there was drawn before.
 
-    def __init__(self) -> None:
-        self._generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        self._at_begin = self._generator.get_state()
+    Its seed is drawn from torch's global RNG, as initial weights are.
+    """
 
-    def begin_update(self) -> None:
-        """From here on, `take_back` takes back what is drawn."""
-        self._at_begin = self._generator.get_state()
+    def __init__(self, device: torch.device) -> None:
+        self._drawn = torch.randint(2**62, (1,)).to(device)
 
-    def take_back(self) -> None:
-        """An update that was refused leaves nothing behind, not even the numbers it has drawn."""
-        self._generator.set_state(self._at_begin)
+    def normals(self, batch: TransitionBatch, count: int) -> torch.Tensor:
+        """`[B, count]`, standard normal; the same on every device."""
+        self._drawn.add_(1)
+        return normals(splitmix(batch.key + self._drawn), count)
 
-    def normals(self, like: torch.Tensor) -> torch.Tensor:
-        """Standard normal numbers with the shape of `like`; the same on every device."""
-        return torch.randn(like.shape, generator=self._generator).to(like.device)
+    @property
+    def state(self) -> list[torch.Tensor]:
+        return [self._drawn]
+
+    def unroll(self, state: Sequence[torch.Tensor]) -> None:
+        (self._drawn,) = state
 
     def training_state(self) -> TrainingState:
-        return {"generator": self._generator.get_state()}
+        return {"drawn": self._drawn}
 
     def load_training_state(self, state: TrainingState) -> None:
-        self._generator.set_state(state["generator"])
+        self._drawn.copy_(state["drawn"])
 
 
 def adam_of(
-    network: nn.Module, learning_rate: float, max_norm: float, weight_decay: float = 0.0
+    weights: Weights, learning_rate: float, max_norm: float, weight_decay: float = 0.0
 ) -> GradientStep:
-    """The optimizer of all weights of `network`."""
+    """The optimizer of `weights`."""
     return GradientStep(
-        dict(network.named_parameters()),
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        max_norm=max_norm,
+        weights, learning_rate=learning_rate, weight_decay=weight_decay, max_norm=max_norm
     )
 
 
@@ -94,12 +132,6 @@ def frozen_copy(network: _Network) -> _Network:
     return copy.deepcopy(network).requires_grad_(False)
 
 
-def move_towards(target: nn.Module, trained: nn.Module, share: float) -> None:
-    """Moves every weight of `target` by `share` of the way (Lillicrap et al. 2016, algorithm 1)."""
-    weights = [parameter.detach() for parameter in trained.parameters()]
-    torch._foreach_lerp_(list(target.parameters()), weights, share)
-
-
-def named(part: str, metrics: Mapping[str, float]) -> dict[str, float]:
+def named(part: str, step: Step) -> dict[str, torch.Tensor]:
     """Metrics of one of several steps, by its name; a refused one is reported alike by all."""
-    return {k if k == "skipped_non_finite" else f"{part}_{k}": v for k, v in metrics.items()}
+    return {k if k == SKIPPED else f"{part}_{k}": v for k, v in step.metrics.items()}

@@ -7,7 +7,7 @@ filter, the noise of an exploration, an older version of the policy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -23,9 +23,10 @@ from agent_core.functional.policy_gradient import (
 from agent_core.functional.ragged import select_sets
 from agent_core.functional.returns import generalized_advantages
 from agent_core.functional.td import one_step_target
-from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
+from agent_core.interfaces import PolicyLearnerConfig, Runner, ServedPolicy, Update
 from agent_core.networks.perceptrons import StateNetwork
-from agent_core.policy_learners.parts import LearnsInBatches, SavedParts, adam_of, named
+from agent_core.policy_learners.parts import LearnsInBatches, adam_of, named
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, RaggedActions, Rollout, TransitionBatch
 
 
@@ -68,10 +69,20 @@ class Judged:
     weight: torch.Tensor
 
     def rows(self, rows: torch.Tensor) -> Judged:
-        """The decisions `rows` alone."""
+        """The decisions `rows` alone, in that order."""
         rest = (self.action, self.log_propensity, self.advantage, self.value_target, self.weight)
         actions = select_sets(self.actions, rows)
         return Judged(self.state[rows], actions, *(tensor[rows] for tensor in rest))
+
+    def split(self, count: int) -> list[Judged]:
+        """`count` parts of equal size, one after the other."""
+        rest = (self.log_propensity, self.advantage, self.value_target, self.weight)
+        columns = [part.chunk(count) for part in (self.state, self.action, *rest)]
+        sets = self.actions.split(count)
+        return [
+            Judged(state, actions, *others)
+            for actions, state, *others in zip(sets, *columns, strict=True)
+        ]
 
     def chosen_rows(self) -> torch.Tensor:
         """`[B]` int64: the row of `actions.features` that was taken."""
@@ -137,25 +148,33 @@ class ProximalLearner(LearnsInBatches):
         self._chances = chances
         self._critic = StateNetwork(spec, config.hidden).to(next(actor.parameters()).device)
         norm = config.max_gradient_norm
-        self._actor_step = adam_of(actor, config.learning_rate, norm, weight_decay)
-        self._critic_step = adam_of(self._critic, config.critic_learning_rate, norm, weight_decay)
-        self._saved = SavedParts(
-            {"critic": self._critic},
-            {"actor_step": self._actor_step, "critic_step": self._critic_step},
+        served, critic = Weights(actor), Weights(self._critic)
+        self._actor_step = adam_of(served, config.learning_rate, norm, weight_decay)
+        self._critic_step = adam_of(critic, config.critic_learning_rate, norm, weight_decay)
+        super().__init__(
+            served,
+            {"critic": critic, "actor_step": self._actor_step, "critic_step": self._critic_step},
         )
 
     def update(self, batch: TransitionBatch) -> Update:
         del batch  # `learn_rollout` does all learning
         return Update({})
 
-    def learn_rollout(self, rollout: Rollout, generator: torch.Generator) -> list[Update]:
-        """Goes `epochs` times through the rollout."""
-        judged = self._judged(rollout)
-        return [
-            self._learn(judged.rows(rows))
-            for _ in range(self._config.epochs)
-            for rows in self._minibatches(judged, generator)
-        ]
+    def learn_rollout(
+        self, rollout: Rollout, generator: torch.Generator, run: Runner
+    ) -> list[Update]:
+        """Goes `epochs` times through the rollout, in minibatches.
+
+        The rows that are too few for a minibatch are left out of an epoch, others in each.
+        """
+        judged, size = self._judged(rollout), self._config.minibatch_size
+        parts = max(1, len(judged.action) // size)
+        made = []
+        for _ in range(self._config.epochs):
+            order = torch.randperm(len(judged.action), generator=generator)
+            for rows in order[: parts * size].to(judged.state.device).split(_AT_ONCE * size):
+                made += run(self.learn, judged.rows(rows), max(1, len(rows) // size))
+        return made
 
     @torch.no_grad()
     def _judged(self, rollout: Rollout) -> Judged:
@@ -171,27 +190,19 @@ class ProximalLearner(LearnsInBatches):
             batch.weight,
         )
 
-    def _minibatches(self, judged: Judged, generator: torch.Generator) -> Iterator[torch.Tensor]:
-        # Nearly equal parts: a last one of a few rows would be noise at the full step.
-        count = len(judged.action)
-        parts = -(-count // self._config.minibatch_size)
-        shuffled = torch.randperm(count, generator=generator).to(judged.state.device)
-        yield from shuffled.tensor_split(parts)
-
-    def _learn(self, judged: Judged) -> Update:
+    def learn(self, judged: Judged) -> Update:
+        """One step of the actor and one of the critic."""
         config = self._config
         log_p, entropy = self._chances(judged)
         loss, log_ratio = surrogate_loss(log_p, entropy, judged, config.clip, config.entropy_weight)
-        metrics = named("actor", self._actor_step.descend(loss))
-        metrics |= named("critic", self._critic_step.descend(value_loss(self._critic, judged)))
-        if "skipped_non_finite" in metrics:
-            return Update(metrics)
+        actor_step = self._actor_step.descend(loss)
+        step = self._critic_step.descend(value_loss(self._critic, judged), actor_step)
+        self.updates += 1
         clipped = (log_ratio.expm1().abs() > config.clip).float().mean()
-        found = {"entropy": float(entropy.detach().mean()), "clipped_share": float(clipped)}
+        metrics = named("actor", actor_step) | named("critic", step)
+        found = {"entropy": entropy.detach().mean(), "clipped_share": clipped}
         return Update(metrics | found)
 
-    def training_state(self) -> TrainingState:
-        return self._saved.training_state()
 
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
+_AT_ONCE = 8
+"""Minibatches that are gathered together, and made one program of, however many an epoch has."""

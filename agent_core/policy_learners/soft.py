@@ -13,18 +13,18 @@ import torch
 from pydantic import Field, PositiveInt
 
 from agent_core.functional.td import one_step_target
-from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, TrainingState, Update
+from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, Update
 from agent_core.networks.box import BoxCritics, SquashedGaussianActor, Temperature
 from agent_core.policy_learners.box import SquashedGaussianPolicy
+from agent_core.policy_learners.gradient import Step
 from agent_core.policy_learners.parts import (
     LearnsInBatches,
-    SavedParts,
     UpdateNoise,
     adam_of,
     frozen_copy,
-    move_towards,
     named,
 )
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, TransitionBatch
 
 
@@ -127,37 +127,36 @@ class SoftLearner(LearnsInBatches):
         self._critics = critics.to(device)
         self._target_critics = frozen_copy(self._critics)
         self._temperature = Temperature(config.initial_temperature).to(device)
+        self._noise = UpdateNoise(device)
+        actor, temperature = Weights(self._actor), Weights(self._temperature)
+        self._critic_weights = Weights(self._critics)
+        self._target_weights = Weights(self._target_critics)
         rate, norm = config.learning_rate, config.max_gradient_norm
-        self._actor_step = adam_of(self._actor, rate, norm)
-        self._critic_step = adam_of(self._critics, rate, norm)
-        self._temperature_step = adam_of(self._temperature, rate, norm)
-        self._noise = UpdateNoise()
-        self._saved = SavedParts(
+        self._actor_step = adam_of(actor, rate, norm)
+        self._critic_step = adam_of(self._critic_weights, rate, norm)
+        self._temperature_step = adam_of(temperature, rate, norm)
+        super().__init__(
+            actor,
             {
-                "critics": self._critics,
-                "target_critics": self._target_critics,
-                "temperature": self._temperature,
-            },
-            {
+                "critics": self._critic_weights,
+                "target_critics": self._target_weights,
+                "temperature": temperature,
                 "actor_step": self._actor_step,
                 "critics_step": self._critic_step,
                 "temperature_step": self._temperature_step,
+                "noise": self._noise,
             },
         )
 
     def update(self, batch: TransitionBatch) -> Update:
-        self._noise.begin_update()
         target = self._target(batch)
         outputs = self._critics.chosen(batch)
-        loss = self._reading.loss(outputs, target, batch.weight)
-        metrics = named("critic", self._critic_step.descend(loss))
-        if "skipped_non_finite" in metrics:
-            self._noise.take_back()
-            return Update(metrics)
-        metrics |= self._move_actor(batch)
-        move_towards(self._target_critics, self._critics, self._config.target_mix)
-        metrics |= {"mean_target": float(target.mean())}
-        return Update(metrics, self._reading.errors(outputs.detach(), target))
+        step = self._critic_step.descend(self._reading.loss(outputs, target, batch.weight))
+        metrics = named("critic", step) | self._move_actor(batch, step)
+        self._target_weights.move_towards(self._critic_weights, self._config.target_mix, step.moved)
+        self.updates += 1
+        errors = self._reading.errors(outputs.detach(), target)
+        return Update(metrics | {"mean_target": target.mean()}, errors)
 
     @torch.no_grad()
     def _target(self, batch: TransitionBatch) -> torch.Tensor:
@@ -166,28 +165,23 @@ class SoftLearner(LearnsInBatches):
             self._target_critics,
             self._reading,
             batch,
-            self._noise.normals(batch.chosen_features()),
+            self._normals(batch),
             self._temperature(),
             self._config.discount,
         )
 
-    def _move_actor(self, batch: TransitionBatch) -> dict[str, float]:
+    def _normals(self, batch: TransitionBatch) -> torch.Tensor:
+        return self._noise.normals(batch, batch.actions.features.shape[1])
+
+    def _move_actor(self, batch: TransitionBatch, after: Step) -> dict[str, torch.Tensor]:
         """Moves the actor, and then the temperature by the entropy that it had."""
         temperature = self._temperature().detach()
-        normals = self._noise.normals(batch.chosen_features())
         loss, log_density = soft_actor_loss(
-            self._actor, self._critics, self._reading, batch, normals, temperature
+            self._actor, self._critics, self._reading, batch, self._normals(batch), temperature
         )
-        metrics = named("actor", self._actor_step.descend(loss))
+        step = self._actor_step.descend(loss, after)
+        metrics = named("actor", step)
         excess = -log_density - self._target_entropy
-        moved = self._temperature_step.descend(self._temperature.loss(excess))
+        moved = self._temperature_step.descend(self._temperature.loss(excess), step)
         metrics |= named("temperature", moved)
-        entropy = -float(log_density.mean())
-        return metrics | {"temperature": float(temperature), "entropy": entropy}
-
-    def training_state(self) -> TrainingState:
-        return self._saved.training_state() | self._noise.training_state()
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
-        self._noise.load_training_state(state)
+        return metrics | {"temperature": temperature, "entropy": -log_density.mean()}

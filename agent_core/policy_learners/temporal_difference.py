@@ -12,19 +12,18 @@ from typing import Annotated, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 import torch
 from pydantic import Field, PositiveInt
 
-from agent_core.functional.segment_choice import at_rows, segment_argmax
-from agent_core.functional.segments import segment_max
+from agent_core.functional.segments import at_rows, segment_argmax, segment_max
 from agent_core.functional.td import one_step_target
 from agent_core.interfaces import (
     Policy,
     PolicyLearnerConfig,
     Scorer,
     ServedPolicy,
-    TrainingState,
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
-from agent_core.policy_learners.parts import LearnsInBatches, SavedParts, adam_of, move_towards
+from agent_core.policy_learners.parts import LearnsInBatches, adam_of
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
 
 
@@ -108,31 +107,23 @@ class TemporalDifferenceLearner(LearnsInBatches, Generic[_Network]):
         config: TemporalDifferenceConfig,
     ) -> None:
         self.policy: ServedPolicy = policy
-        self._config = config
         self._loss = loss
         self._target = served
         self._network = copy.deepcopy(served).requires_grad_(True)
-        self._updates = 0
+        self._mix = config.target_mix
+        self._targets, self._weights = Weights(self._target), Weights(self._network)
         rate, norm, decay = config.learning_rate, config.max_gradient_norm, config.weight_decay
-        self._step = adam_of(self._network, rate, norm, decay)
-        self._saved = SavedParts({"network": self._network}, {"step": self._step})
+        self._step = adam_of(self._weights, rate, norm, decay)
+        self.period_updates = config.target_period_updates
+        super().__init__(self._targets, {"network": self._weights, "step": self._step})
 
     def update(self, batch: TransitionBatch) -> Update:
         losses, errors, targets = self._loss(self._network, self._target, batch)
-        metrics = self._step.descend((batch.weight * losses).mean())
-        if "skipped_non_finite" in metrics:
-            return Update(metrics)
-        self._updates += 1
-        if self._updates % self._config.target_period_updates == 0:
-            move_towards(self._target, self._network, self._config.target_mix)
-        return Update(metrics | {"mean_target": float(targets.mean())}, errors.detach())
-
-    def training_state(self) -> TrainingState:
-        return self._saved.training_state() | {"updates": torch.tensor(self._updates)}
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
-        self._updates = int(state["updates"])
+        step = self._step.descend((batch.weight * losses).mean())
+        self.updates += 1
+        if self.updates % self.period_updates == 0:
+            self._targets.move_towards(self._weights, self._mix, step.moved)
+        return Update(step.metrics | {"mean_target": targets.mean()}, errors.detach())
 
 
 def greedy_target(target: ValueNetwork, batch: TransitionBatch, discount: float) -> torch.Tensor:
@@ -142,7 +133,7 @@ def greedy_target(target: ValueNetwork, batch: TransitionBatch, discount: float)
     """
     following = batch.next_actions
     next_values = target(batch.next_state, following)
-    best = segment_max(next_values, following.segments(), len(batch.reward))
+    best = segment_max(next_values, following)
     return one_step_target(batch.reward, batch.bootstraps, best, discount)
 
 
@@ -157,7 +148,7 @@ def double_target(
     following = batch.next_actions
     with torch.no_grad():
         liked = trained(batch.next_state, following)
-    best = segment_argmax(liked, following.segments(), len(batch.reward))
+    best = segment_argmax(liked, following)
     value = at_rows(target(batch.next_state, following), best)
     return one_step_target(batch.reward, batch.bootstraps, value, discount)
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from heapq import heappop, heappush
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from agent_core.functional.blocks import ends, spans
 from agent_core.interfaces import TrainingState
 from agent_core.replay.tables import widened
-from agent_core.types import Floats
-
-_Integers = npt.NDArray[np.int64]
+from agent_core.types import Floats, Integers
 
 
 class ActionSetStore:
@@ -32,10 +31,10 @@ class ActionSetStore:
         self._live = 0
         self._ids: dict[bytes, int] = {}
         self._keys: list[bytes | None] = [None]
-        # A heap: the next id depends on which are free, not on the order in which they became so.
+        # A heap: which ids are in use depends on what is stored, not on the order in which others left.
         self._free: list[int] = []
         # Per set: first row in the arena, number of rows, references.
-        self._table: _Integers = np.zeros((_FIRST_SETS, 3), np.int64)
+        self._table: Integers = np.zeros((_FIRST_SETS, 3), np.int64)
 
     @property
     def size_bytes(self) -> int:
@@ -53,68 +52,69 @@ class ActionSetStore:
         """Distinct sets that somebody refers to, without the empty one."""
         return len(self._ids)
 
-    def intern(self, features: Floats) -> int:
-        """The id of the set with these features `[A, D]`, with one more reference."""
+    def intern(self, features: Floats, offsets: Integers) -> Integers:
+        """The ids `[M]` of the sets `features[offsets[m]:offsets[m + 1]]`, each with one more reference."""
+        ids: list[int] = []
+        at, last, set_id = int(offsets[0]), b"", self.empty
+        for end in offsets[1:].tolist():
+            content = features[at:end].tobytes()
+            # Most sets are those of the step before: a comparison costs a tenth of a hash.
+            if content != last or not ids:
+                set_id, last = self._id_of(content, features[at:end]), content
+            ids.append(set_id)
+            at = end
+        interned = np.array(ids, np.int64)
+        self.hold(interned)
+        return interned
+
+    def hold(self, sets: Integers) -> None:
+        """One more reference to each of `sets` `[M]`, which are stored already."""
+        np.add.at(self._table[:, _REFERENCES], sets, 1)
+
+    def release(self, sets: Integers) -> None:
+        """Takes one reference to each of `sets` `[M]` back; the last one frees a set."""
+        references = self._table[:, _REFERENCES]
+        np.subtract.at(references, sets, 1)
+        for set_id in set(sets[references[sets] == 0].tolist()) - {self.empty}:
+            self._drop(set_id)
+
+    def gather(self, sets: Integers) -> tuple[Floats, Integers]:
+        """The sets `[M]` one after the other: features `[N, D]`, and the size `[M]` of each."""
+        places = self._table.take(sets, 0)
+        starts, sizes = places[:, _START], places[:, _LENGTH]
+        return self._arena.take(spans(starts, sizes), 0), sizes
+
+    def numbered(self, sets: Integers) -> tuple[Integers, TrainingState]:
+        """`sets` `[M]` by other numbers, which say in what order they first appear, and what those mean.
+
+        Ids depend on what was stored before and is gone; these numbers do not.
+        """
+        first = np.full(len(self._keys), -1, np.int64)
+        first[sets[::-1]] = np.arange(len(sets))[::-1]  # of several, the last one written stays
+        known = np.flatnonzero(first >= 0)
+        order = known[np.argsort(first[known])]
+        number = np.empty(len(self._keys), np.int64)
+        number[order] = np.arange(len(order))
+        start, sizes = self._table[order, _START], self._table[order, _LENGTH]
+        features = torch.from_numpy(self._arena[spans(start, sizes)])
+        return number[sets], {"features": features, "offsets": torch.from_numpy(ends(sizes))}
+
+    @classmethod
+    def of_numbered(cls, numbers: Integers, state: TrainingState) -> tuple[Self, Integers]:
+        """What `numbered` gave back as a store, and the ids `[M]` of `numbers` `[M]`, each held."""
+        store = cls(state["features"].shape[1])
+        of_number = store.intern(state["features"].numpy(), state["offsets"].numpy())
+        sets = of_number[numbers]
+        store.hold(sets)
+        store.release(of_number)
+        return store, sets
+
+    def _id_of(self, content: bytes, features: Floats) -> int:
         if not len(features):
             return self.empty
-        key = _hash(features)
+        key = blake2b(content, digest_size=16).digest()
         set_id = self._ids.get(key)
-        if set_id is None:
-            set_id = self._add(key, features)
-        self._table[set_id, _REFERENCES] += 1
-        return set_id
-
-    def hold(self, set_id: int) -> None:
-        """One more reference to a set that is stored already."""
-        if set_id != self.empty:
-            self._table[set_id, _REFERENCES] += 1
-
-    def release(self, set_id: int) -> None:
-        """Takes one reference back; the last one frees the set."""
-        if set_id == self.empty:
-            return
-        self._table[set_id, _REFERENCES] -= 1
-        if self._table[set_id, _REFERENCES] == 0:
-            key = self._keys[set_id]
-            assert key is not None
-            del self._ids[key]
-            self._keys[set_id] = None
-            heappush(self._free, set_id)
-            self._live -= int(self._table[set_id, _LENGTH])
-
-    def gather(self, sets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sets `[B]` one after the other: features `[N, D]` and offsets `[B + 1]`."""
-        table = torch.from_numpy(self._table).index_select(0, sets)
-        offsets = torch.zeros(len(sets) + 1, dtype=torch.int64)
-        torch.cumsum(table[:, _LENGTH], 0, out=offsets[1:])
-        shift = table[:, _START] - offsets[:-1]
-        total = int(offsets[-1])
-        rows = torch.repeat_interleave(shift, table[:, _LENGTH], output_size=total)
-        rows += torch.arange(total)
-        return torch.from_numpy(self._arena).index_select(0, rows), offsets
-
-    def training_state(self) -> TrainingState:
-        """Arena without holes, and the table."""
-        self._compact(len(self._arena))
-        return {
-            "arena": torch.from_numpy(self._arena[: self._used].copy()),
-            "table": torch.from_numpy(self._table[: len(self._keys)].copy()),
-        }
-
-    def load_training_state(self, state: TrainingState) -> None:
-        arena, table = state["arena"].numpy(), state["table"].numpy()
-        self._arena = widened(arena, max(len(arena), _FIRST_ROWS))
-        self._table = widened(table, max(len(table), _FIRST_SETS))
-        self._used = self._live = len(arena)
-        self._keys = [self._key(row) for row in self._table[: len(table)]]
-        self._ids = {key: i for i, key in enumerate(self._keys) if key is not None}
-        self._free = [i for i, key in enumerate(self._keys) if key is None and i != self.empty]
-
-    def _key(self, row: _Integers) -> bytes | None:
-        start, length, references = row.tolist()
-        if references == 0:
-            return None
-        return _hash(self._arena[start : start + length])
+        return self._add(key, features) if set_id is None else set_id
 
     def _add(self, key: bytes, features: Floats) -> int:
         self._make_room(len(features))
@@ -126,6 +126,15 @@ class ActionSetStore:
         self._ids[key] = set_id
         self._keys[set_id] = key
         return set_id
+
+    def _drop(self, set_id: int) -> None:
+        key = self._keys[set_id]
+        assert key is not None
+        del self._ids[key]
+        self._keys[set_id] = None
+        heappush(self._free, set_id)
+        self._live -= int(self._table[set_id, _LENGTH])
+        self._table[set_id, _LENGTH] = 0
 
     def _new_id(self) -> int:
         if len(self._keys) == len(self._table):
@@ -143,19 +152,13 @@ class ActionSetStore:
 
     def _compact(self, room: int) -> None:
         """Moves live sets together, in the order of their ids, into an arena of `room` rows."""
-        lengths = np.where(self._table[:, _REFERENCES] > 0, self._table[:, _LENGTH], 0)
-        starts = np.cumsum(lengths) - lengths
-        rows = np.repeat(self._table[:, _START] - starts, lengths) + np.arange(lengths.sum())
+        lengths = self._table[:, _LENGTH]
+        rows = spans(self._table[:, _START], lengths)
         self._arena = widened(self._arena[rows], room)
-        self._table[:, _START] = starts
-        self._table[:, _LENGTH] = lengths
+        self._table[:, _START] = np.cumsum(lengths) - lengths
         self._used = self._live
 
 
 _START, _LENGTH, _REFERENCES = 0, 1, 2
 _FIRST_ROWS, _FIRST_SETS = 256, 64
 _KEY_BYTES = 100
-
-
-def _hash(features: Floats) -> bytes:
-    return blake2b(np.ascontiguousarray(features, np.float32).data, digest_size=16).digest()

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
+from agent_core.functional.blocks import joined, taken
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
-from agent_core.replay.packed_transitions import pack, unpack
-from agent_core.training.collate import collate
-from agent_core.types import ProblemSpec, Rollout, Transition
+from agent_core.training.collate import block_of, collate
+from agent_core.types import FACTS, ProblemSpec, Rollout, TransitionBlock
 
 
 class EpisodicConfig(ReplayConfig):
@@ -52,9 +52,9 @@ class EpisodicConfig(ReplayConfig):
 
 @dataclass(slots=True, eq=False)
 class _Piece:
-    """`cut_after` steps of one episode, by their number, and when the newest of them came."""
+    """`cut_after` steps of one episode, each a block of one, by their number; when the newest of them came."""
 
-    steps: dict[int, Transition] = field(default_factory=dict)
+    steps: dict[int, TransitionBlock] = field(default_factory=dict)
     seen: int = 0
 
 
@@ -72,8 +72,8 @@ class EpisodicRollouts:
         self._config = config
         self._spec = spec
         self._device = device
-        self._open: dict[tuple[str, int], _Piece] = {}  # the one that waits longest first
-        self._due: list[Transition] = []
+        self._open: dict[tuple[int, int], _Piece] = {}  # the one that waits longest first
+        self._due: list[TransitionBlock] = []
         self._lengths: list[int] = []
         self._held = 0
         self._arrivals = 0
@@ -81,53 +81,60 @@ class EpisodicRollouts:
     def __len__(self) -> int:
         return self._held
 
-    def append(self, transition: Transition) -> None:
+    def extend(self, block: TransitionBlock) -> None:
+        for at in range(len(block)):
+            # A copy: who waits long must not keep the whole block in memory.
+            self._take_in(taken(block, np.array([at])))
+
+    def _take_in(self, one: TransitionBlock) -> None:
         self._arrivals += 1
-        if not transition.episode_id:
-            self._held += 1
-            self._release([transition])
+        if _number(one, "episode"):
+            self._add(one)
         else:
-            self._add(transition)
+            self._held += 1
+            self._release([one])
         self._lose_patience()
 
     def take(self) -> Rollout | None:
         if len(self._due) < self._config.rollout_transitions:
             return None
-        batch = collate(self._due, self._spec, self._device)
+        batch = collate(joined(self._due), self._spec, self._device)
         offsets = torch.tensor(np.cumsum([0, *self._lengths]), device=self._device)
         self._held -= len(self._due)
         self._due, self._lengths = [], []
         return Rollout(batch, offsets)
 
     def training_state(self) -> TrainingState:
-        waiting = [t for piece in self._open.values() for t in piece.steps.values()]
+        waiting = [one for piece in self._open.values() for one in piece.steps.values()]
         pieces = [(len(piece.steps), piece.seen) for piece in self._open.values()]
+        everything = joined([block_of([], self._spec), *self._due, *waiting])
         return {
             "lengths": torch.tensor(self._lengths, dtype=torch.int64),
             "open": torch.tensor(pieces, dtype=torch.int64).reshape(-1, 2),
             "arrivals": torch.tensor(self._arrivals),
-        } | under("transitions", pack(self._due + waiting, self._spec))
+        } | under("transitions", _tensors(everything))
 
     def load_training_state(self, state: TrainingState) -> None:
-        transitions = unpack(below("transitions", state))
-        self._held = len(transitions)
+        block = _block(below("transitions", state))
+        steps = [taken(block, np.array([at])) for at in range(len(block))]
+        self._held = len(steps)
         self._arrivals = int(state["arrivals"])
         self._lengths = state["lengths"].tolist()
         at = sum(self._lengths)
-        self._due, self._open = transitions[:at], {}
+        self._due, self._open = steps[:at], {}
         for size, seen in state["open"].tolist():
-            steps = {t.step: t for t in transitions[at : at + size]}
-            self._open[self._place(transitions[at])] = _Piece(steps, seen)
+            piece = {_number(one, "step"): one for one in steps[at : at + size]}
+            self._open[self._place(steps[at])] = _Piece(piece, seen)
             at += size
 
-    def _add(self, transition: Transition) -> None:
-        place = self._place(transition)
+    def _add(self, one: TransitionBlock) -> None:
+        place, step = self._place(one), _number(one, "step")
         piece = self._open.pop(place, None) or _Piece()
         self._open[place] = piece
         piece.seen = self._arrivals
-        if transition.step in piece.steps:
+        if step in piece.steps:
             return
-        piece.steps[transition.step] = transition
+        piece.steps[step] = one
         self._held += 1
         if self._is_whole(piece):
             self._close(place)
@@ -151,29 +158,54 @@ class EpisodicRollouts:
         is_last = before == self._config.cut_after - 1 or _ends(piece.steps[highest])
         return is_last and len(piece.steps) == before + 1
 
-    def _close(self, place: tuple[str, int]) -> None:
+    def _close(self, place: tuple[int, int]) -> None:
         steps = self._open.pop(place).steps
         for run in _runs([steps[number] for number in sorted(steps)]):
             self._release(run)
 
-    def _release(self, run: list[Transition]) -> None:
+    def _release(self, run: list[TransitionBlock]) -> None:
         self._due += run
         self._lengths.append(len(run))
 
-    def _place(self, transition: Transition) -> tuple[str, int]:
-        return transition.episode_id, transition.step // self._config.cut_after
+    def _place(self, one: TransitionBlock) -> tuple[int, int]:
+        return _number(one, "episode"), _number(one, "step") // self._config.cut_after
 
 
-def _ends(transition: Transition) -> bool:
-    return transition.terminated or transition.truncated or transition.next_state is None
+def _number(one: TransitionBlock, name: str) -> int:
+    """A fact of a block of one."""
+    return int(one.facts[name][0])
 
 
-def _runs(steps: list[Transition]) -> Iterator[list[Transition]]:
+def _ends(one: TransitionBlock) -> bool:
+    facts = one.facts
+    return bool((facts["terminated"] | facts["truncated"] | ~facts["has_next"])[0])
+
+
+def _runs(steps: list[TransitionBlock]) -> Iterator[list[TransitionBlock]]:
     """`steps` in their order, split where one is missing and after an end."""
     run = steps[:1]
     for before, step in pairwise(steps):
-        if step.step != before.step + 1 or _ends(before):
+        if _number(step, "step") != _number(before, "step") + 1 or _ends(before):
             yield run
             run = []
         run.append(step)
     yield run
+
+
+def _tensors(block: TransitionBlock) -> TrainingState:
+    columns = {name: torch.from_numpy(block.facts[name].copy()) for name in FACTS.names or ()}
+    return {
+        "state": torch.from_numpy(block.state),
+        "next_state": torch.from_numpy(block.next_state),
+        "features": torch.from_numpy(block.features),
+        "offsets": torch.from_numpy(block.offsets),
+    } | under("facts", columns)
+
+
+def _block(state: TrainingState) -> TransitionBlock:
+    """What `_tensors` was given."""
+    facts = np.empty(len(state["state"]), FACTS)
+    for name, column in below("facts", state).items():
+        facts[name] = column.numpy()
+    names = ("state", "next_state", "features", "offsets")
+    return TransitionBlock(**{name: state[name].numpy() for name in names}, facts=facts)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agent_core.interfaces import ReplayConfig, TrainingState
 from agent_core.replay.packed_rows import PackedRows
-from agent_core.types import ProblemSpec, Transition, TransitionBatch
+from agent_core.types import ProblemSpec, TransitionBatch, TransitionBlock
 
 
 class FifoConfig(ReplayConfig):
@@ -40,12 +40,13 @@ class FifoReplay:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def append(self, transition: Transition) -> None:
-        self.rows.append(transition)
+    def extend(self, block: TransitionBlock) -> None:
+        self.rows.extend(block)
 
     def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
-        drawn = torch.randint(len(self.rows), (size,), generator=generator)
-        return self._batch_of(self.rows.first + drawn)
+        return self._batch_of(
+            torch.randint(self.rows.first, self.rows.end, (size,), generator=generator)
+        )
 
     def feed_back(self, batch: TransitionBatch, errors: torch.Tensor) -> None:
         """Does nothing: no transition is preferred."""

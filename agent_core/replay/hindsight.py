@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
+from agent_core.functional.blocks import part
 from agent_core.functional.choice import uniform_from
-from agent_core.functional.keys import key_of
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
 from agent_core.replay.fifo import FifoReplay
 from agent_core.replay.packed_rows import PackedRows
-from agent_core.types import Floats, ProblemSpec, Transition
+from agent_core.types import Floats, Integers, ProblemSpec, TransitionBlock
 
 
 class HindsightConfig(ReplayConfig):
@@ -86,12 +86,16 @@ class HindsightReplay(FifoReplay):
         """Bytes of all tables, including room for growth, and about 200 for each step of an open episode."""
         return self.rows.size_bytes + 200 * sum(len(one.numbers) for one in self._open.values())
 
-    def append(self, transition: Transition) -> None:
-        episode, flags = key_of(transition.episode_id), _flags_of(transition)
-        number = self.rows.append(transition, episode, transition.step, flags)
-        self._drop_forgotten()
-        if flags != _SETTLED and self._take_in(number, episode, transition.step, flags).is_whole:
-            self._copy(self._open.pop(episode))
+    def extend(self, block: TransitionBlock) -> None:
+        notes = np.stack([block.facts["episode"], block.facts["step"], _flags_of(block)], 1)
+        # One by one: the copies of an episode come right after its last step.
+        for at, (episode, step, flags) in enumerate(notes.tolist()):
+            self.rows.extend(part(block, at, at + 1), notes[at : at + 1])
+            self._drop_forgotten()
+            if flags == _SETTLED:
+                continue
+            if self._take_in(self.rows.end - 1, episode, step, flags).is_whole:
+                self._copy(self._open.pop(episode))
 
     def load_training_state(self, state: TrainingState) -> None:
         """Open episodes are found again by their notes."""
@@ -194,14 +198,14 @@ _FLAGS, _NOTES = 2, 3
 _SETTLED, _PLAYED, _LAST, _TERMINATED, _KNOWN = 0, 1, 2, 4, 8
 
 
-def _flags_of(transition: Transition) -> int:
-    """Bits for a step of an episode: that it is one, that it is the last, that it terminated, that its next
-    state is known; `_SETTLED` outside of any episode."""
-    if not transition.episode_id:
-        return _SETTLED
-    return (
+def _flags_of(block: TransitionBlock) -> Integers:
+    """`[T]`: bits for a step of an episode: that it is one, that it is the last, that it terminated, that its
+    next state is known; `_SETTLED` outside of any episode."""
+    facts = block.facts
+    flags = (
         _PLAYED
-        | _LAST * (transition.terminated or transition.truncated)
-        | _TERMINATED * transition.terminated
-        | _KNOWN * (transition.next_state is not None)
+        | _LAST * (facts["terminated"] | facts["truncated"])
+        | _TERMINATED * facts["terminated"]
+        | _KNOWN * facts["has_next"]
     )
+    return np.where(facts["episode"] != 0, flags, _SETTLED)

@@ -14,10 +14,11 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, model_validator
 
+from agent_core.functional.blocks import those
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import ReplayConfig, TrainingState
 from agent_core.replay.packed_rows import PackedRows
-from agent_core.types import ProblemSpec, RaggedActions, Transition, TransitionBatch
+from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch, TransitionBlock
 
 
 class MixedConfig(ReplayConfig):
@@ -78,8 +79,10 @@ class MixedReplay:
         """Bytes of all tables, including room for growth."""
         return self.own.size_bytes + self.logged.size_bytes
 
-    def append(self, transition: Transition) -> None:
-        (self.own if transition.model_version else self.logged).append(transition)
+    def extend(self, block: TransitionBlock) -> None:
+        is_own = block.facts["model_version"] != 0
+        self.own.extend(those(block, is_own))
+        self.logged.extend(those(block, ~is_own))
 
     def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
         """Logged rows first. Of an odd batch the greater half is our own."""

@@ -11,14 +11,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 
-from agent_core.functional.keys import key_of
+from agent_core.functional.blocks import part
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
 from agent_core.replay.fifo import FifoReplay
 from agent_core.replay.packed_rows import PackedRows
-from agent_core.types import ProblemSpec, Transition, TransitionBatch
+from agent_core.types import ProblemSpec, TransitionBatch, TransitionBlock
 
 
 class NStepConfig(ReplayConfig):
@@ -64,14 +65,18 @@ class NStepReplay(FifoReplay):
         """Bytes of all tables, including room for growth, and about 100 for each open end of a chain."""
         return self.rows.size_bytes + 100 * (len(self._heads) + len(self._tails))
 
-    def append(self, transition: Transition) -> None:
-        place = _place(transition)
-        is_last = transition.terminated or transition.truncated
-        waits = bool(transition.episode_id) and not is_last
-        number = self.rows.append(transition, place, _UNKNOWN if waits else _NOTHING)
-        if transition.episode_id:
-            self._connect(number, place, waits)
-        self._drop_forgotten()
+    def extend(self, block: TransitionBlock) -> None:
+        facts = block.facts
+        is_inside = facts["episode"] != 0
+        places = np.where(is_inside, facts["episode"] + facts["step"], _NOWHERE)
+        waits = is_inside & ~(facts["terminated"] | facts["truncated"])
+        notes = np.stack([places, np.where(waits, _UNKNOWN, _NOTHING)], 1)
+        # One by one: which steps are still remembered when another comes must not depend on the cut.
+        for at in range(len(block)):
+            self.rows.extend(part(block, at, at + 1), notes[at : at + 1])
+            if is_inside[at]:
+                self._connect(self.rows.end - 1, int(places[at]), bool(waits[at]))
+            self._drop_forgotten()
 
     def load_training_state(self, state: TrainingState) -> None:
         """The chains are rebuilt from the notes."""
@@ -134,16 +139,6 @@ def _put_last(waiting: dict[int, int], place: int, number: int) -> None:
     waiting[place] = number
 
 
-def _place(transition: Transition) -> int:
-    if not transition.episode_id:
-        return _NOWHERE
-    return _signed(key_of(transition.episode_id) + transition.step)
-
-
 def _after(place: int) -> int:
-    return _signed(place + 1)
-
-
-def _signed(number: int) -> int:
-    """`number` modulo 2^64, as a signed one."""
-    return (number + 2**63) % 2**64 - 2**63
+    """`place` + 1 modulo 2^64, as a signed number."""
+    return (place + 1 + 2**63) % 2**64 - 2**63

@@ -2,26 +2,35 @@
 
 A transition is one float32 row and five integers; the action sets lie in an arena, each distinct one
 once, and are counted. Where all decisions of a while share their actions, a transition costs the two
-states and a few dozen bytes, whatever the number of actions.
+states and a few dozen bytes, whatever the number of actions. A continuous action lies in the row itself, and
+one integer is left.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from agent_core.errors import SnapshotError
+from agent_core.functional.blocks import ends, part, width_of
 from agent_core.functional.flat_state import below, under
-from agent_core.functional.keys import key_of
 from agent_core.interfaces import TrainingState
 from agent_core.replay.action_sets import ActionSetStore
-from agent_core.types import Floats, ProblemSpec, RaggedActions, Transition, TransitionBatch
+from agent_core.types import (
+    Floats,
+    Integers,
+    Mask,
+    ProblemSpec,
+    RaggedActions,
+    TransitionBatch,
+    TransitionBlock,
+)
 
 _Number = TypeVar("_Number", np.float32, np.int64)
-Integers = npt.NDArray[np.int64]
 
 
 class PackedRows:
@@ -31,10 +40,13 @@ class PackedRows:
     remembered. `capacity_bytes`: how many bytes they may take, the tables' room for growth not counted;
     the newest is kept in any case. `notes`: integers that the owner keeps about each transition.
 
-    Of the tables, `rows` is `[M, 2 S + 4]` float32 = state, next state, reward, cost, propensity,
-    bootstraps; `links` is `[M, 5 + notes]` int64 = action set, next action set, positions of the chosen and
-    of the next action, key, notes. Number i lies in row i modulo M. M doubles up to `capacity`, so an idle
-    policy costs little. The content stays in host memory; `device` is where batches go.
+    Of the tables, `rows` is `[M, 2 S + 3]` float32 = state, next state, reward, cost, and the propensity,
+    which is above 0 and so has a sign to spare: negative where the next state's value does not count. `links`
+    is `[M, 5 + notes]` int64 = key, action set, next action set, positions of the chosen and of the next action,
+    notes. In a box the row ends with the action, `[M, 2 S + 3 + D]`, and of the links the key and the notes are
+    left: there is one action, and no learner of continuous ones asks what was done next. Number i lies in row
+    i modulo M. M doubles up to `capacity`, so an idle policy costs little. The content stays in host memory;
+    `device` is where batches go.
     """
 
     def __init__(
@@ -46,18 +58,30 @@ class PackedRows:
         capacity_bytes: int | None = None,
         notes: int = 0,
     ) -> None:
-        self._state_dim = spec.state_dim
+        self._spec = spec
         self._device = device
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         self._sets = ActionSetStore(spec.action_dim)
-        self._rows = np.zeros((min(capacity, _FIRST_ROWS), 2 * spec.state_dim + 4), np.float32)
-        self._links = np.zeros((len(self._rows), _NOTES + notes), np.int64)
+        in_row, links = (0, _SET_LINKS) if spec.box is None else (spec.action_dim, 1)
+        self._own_links = links
+        self._signed = 2 * spec.state_dim + 2
+        self._widths = [spec.state_dim, spec.state_dim, 3, in_row]
+        room = min(capacity, _FIRST_ROWS)
+        self._rows = np.zeros((room, sum(self._widths)), np.float32)
+        self._links = np.zeros((room, links + notes), np.int64)
         self.first = 0
         self.end = 0
 
     def __len__(self) -> int:
         return self.end - self.first
+
+    @property
+    def most(self) -> int:
+        """More than these are never remembered."""
+        if self._capacity_bytes is None:
+            return self._capacity
+        return min(self._capacity, max(1, self._capacity_bytes // self._bytes_of_one))
 
     @property
     def size_bytes(self) -> int:
@@ -67,35 +91,27 @@ class PackedRows:
     @property
     def content_bytes(self) -> int:
         """Bytes of what is remembered: the part of `size_bytes` that `capacity_bytes` limits."""
+        return len(self) * self._bytes_of_one + self._sets.content_bytes
+
+    @property
+    def _bytes_of_one(self) -> int:
         of_one: int = self._rows[0].nbytes + self._links[0].nbytes
-        return len(self) * of_one + self._sets.content_bytes
+        return of_one
 
     @property
     def distinct_sets(self) -> int:
         """How many different action sets are stored."""
         return len(self._sets)
 
-    def append(self, transition: Transition, *notes: int) -> int:
-        """Stores one transition, forgetting the oldest where it must; returns its number."""
-        following, has_next = transition.next_actions, transition.next_state is not None
-        row = np.zeros(self._rows.shape[1], np.float32)
-        dim = self._state_dim
-        row[:dim] = transition.state
-        if transition.next_state is not None:
-            row[dim : 2 * dim] = transition.next_state
-        bootstraps = has_next and not transition.terminated
-        row[2 * dim :] = transition.reward, transition.cost, transition.propensity, bootstraps
-        return self._store(
-            row,
-            (
-                self._sets.intern(transition.actions.features),
-                self._sets.empty if following is None else self._sets.intern(following.features),
-                transition.action,
-                -1 if transition.next_action is None else transition.next_action,
-                key_of(transition.decision_id),
-                *notes,
-            ),
-        )
+    def extend(self, block: TransitionBlock, notes: Integers | None = None) -> None:
+        """Stores a block, forgetting the oldest where it must; `notes`: `[T, notes]`, if there are any."""
+        pieces = min(self._capacity, _PIECE)
+        for start in range(0, len(block), pieces):
+            piece = part(block, start, start + pieces)
+            links = self._linked(piece)
+            if notes is not None:
+                links[:, self._own_links :] = notes[start : start + pieces]
+            self._store(self._packed(piece), links)
 
     def append_copy(
         self,
@@ -105,15 +121,16 @@ class PackedRows:
         next_state: Floats,
         reward: float,
         bootstraps: bool,
-    ) -> int:
-        """Stores transition `number` once more, in these points another; returns the new number."""
-        dim = self._state_dim
-        row, links = self._rows[self._slot(number)].copy(), self._links[self._slot(number)]
-        row[:dim], row[dim : 2 * dim] = state, next_state
-        row[2 * dim], row[2 * dim + 3] = reward, bootstraps
-        for set_id in links[:2].tolist():
-            self._sets.hold(set_id)
-        return self._store(row, (*links[:_NOTES].tolist(), *notes))
+    ) -> None:
+        """Stores transition `number` once more, in these points another."""
+        slot, dim = number % len(self._rows), self._spec.state_dim
+        row, links = self._rows[[slot]], self._links[[slot]]
+        row[:, :dim], row[:, dim : 2 * dim] = state, next_state
+        row[:, 2 * dim] = reward
+        row[:, self._signed] = np.copysign(row[:, self._signed], 1 if bootstraps else -1)
+        links[:, self._own_links :] = notes
+        self._sets.hold(self._sets_in(links).ravel())
+        self._store(row, links)
 
     def numbers(self) -> torch.Tensor:
         """`[len]` int64: all that are remembered, oldest first."""
@@ -122,54 +139,62 @@ class PackedRows:
     def note(self, numbers: torch.Tensor, column: int) -> torch.Tensor:
         """`[B]` int64: the owner's note in `column` of each of `numbers` `[B]`."""
         slots = numbers % len(self._links)
-        return torch.from_numpy(self._links)[:, _NOTES + column].index_select(0, slots)
+        return torch.from_numpy(self._links)[:, self._own_links + column].index_select(0, slots)
 
     def set_note(self, number: int, column: int, value: int) -> None:
         """Replaces one note."""
-        self._links[self._slot(number), _NOTES + column] = value
+        self._links[number % len(self._links), self._own_links + column] = value
 
     def rewards(self, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`[B]` rewards and `[B]` costs of `numbers` `[B]`."""
-        at = torch.from_numpy(self._rows)[:, 2 * self._state_dim : 2 * self._state_dim + 2]
+        start = 2 * self._spec.state_dim
+        at = torch.from_numpy(self._rows)[:, start : start + 2]
         reward, cost = at.index_select(0, numbers % len(self._rows)).unbind(1)
         return reward, cost
 
     def gather(self, numbers: torch.Tensor, last: torch.Tensor | None = None) -> TransitionBatch:
         """`numbers` `[B]` as a batch. What comes next is what came after `last` `[B]`, if that is given."""
-        slots = numbers % len(self._rows)
-        last_slots = slots if last is None else last % len(self._rows)
-        rows, links = torch.from_numpy(self._rows), torch.from_numpy(self._links)
-        row, link = rows.index_select(0, slots).to(self._device), links.index_select(0, slots)
-        last_row, last_link = row, link
+        rows, links = self._at(numbers)
+        last_rows, last_links = (rows, links) if last is None else self._at(last)
+        state, next_state, facts, action = self._sent(rows).split_with_sizes(self._widths, 1)
+        reward, cost, _ = facts.unbind(1)
         if last is not None:
-            last_row = rows.index_select(0, last_slots).to(self._device)
-            last_link = links.index_select(0, last_slots)
-        dim = self._state_dim
-        reward, cost, propensity, _ = row[:, 2 * dim :].unbind(1)
+            next_state = self._sent(last_rows[:, self._spec.state_dim : 2 * self._spec.state_dim])
+        signed, last_signed = rows[:, self._signed], last_rows[:, self._signed]
+        bootstraps = last_signed > 0
+        if self._spec.box is None:
+            choice = self._choice(links, last_links, bootstraps)
+        else:
+            choice = _alone(action)
+        actions, chosen, next_actions, next_action = choice
         return TransitionBatch(
-            state=row[:, :dim],
-            actions=self._ragged(link[:, 0]),
-            action=link[:, 2].to(self._device),
+            state=state,
+            actions=actions,
+            action=chosen,
             reward=reward,
             cost=cost,
-            next_state=last_row[:, dim : 2 * dim],
-            next_actions=self._ragged(last_link[:, 1]),
-            bootstraps=last_row[:, 2 * dim + 3],
-            propensity=propensity,
-            next_action=last_link[:, 3].to(self._device),
-            weight=torch.ones(len(numbers), device=self._device),
-            key=link[:, 4].to(self._device),
+            next_state=next_state,
+            next_actions=next_actions,
+            bootstraps=self._sent(bootstraps.astype(np.float32)),
+            propensity=self._sent(np.abs(signed)),
+            next_action=next_action,
+            weight=_constants(len(rows), self._device).ones,
+            key=self._sent(links[:, _KEY]),
             row=numbers.to(self._device),
         )
 
     def training_state(self) -> TrainingState:
-        """Rows oldest first."""
+        """Rows oldest first, with their sets by number: a function of what is remembered alone."""
         slots = self.numbers().numpy() % len(self._rows)
+        links = self._links[slots]
+        held = self._sets_in(links)
+        numbers, sets = self._sets.numbered(held.ravel())
+        held[:] = numbers.reshape(held.shape)
         return {
             "rows": torch.from_numpy(self._rows[slots]),
-            "links": torch.from_numpy(self._links[slots]),
+            "links": torch.from_numpy(links),
             "numbers": torch.tensor([self.first, self.end, self._capacity]),
-        } | under("sets", self._sets.training_state())
+        } | under("sets", sets)
 
     def load_training_state(self, state: TrainingState) -> None:
         """Raises: SnapshotError: it was saved with another capacity."""
@@ -180,45 +205,138 @@ class PackedRows:
         self.first, self.end = first, end
         room = min(capacity, max(len(self), _FIRST_ROWS))
         slots = self.numbers().numpy() % room
+        links = state["links"].numpy().copy()
+        held = self._sets_in(links)
+        self._sets, sets = ActionSetStore.of_numbered(held.ravel(), below("sets", state))
+        held[:] = sets.reshape(held.shape)
         self._rows = _spread(state["rows"].numpy(), slots, room)
-        self._links = _spread(state["links"].numpy(), slots, room)
-        self._sets.load_training_state(below("sets", state))
+        self._links = _spread(links, slots, room)
 
-    def _slot(self, number: int) -> int:
-        return number % len(self._rows)
+    def _packed(self, block: TransitionBlock) -> Floats:
+        """The rows `[T, W]` of a block."""
+        facts, dim = block.facts, self._spec.state_dim
+        rows = np.empty((len(block), self._rows.shape[1]), np.float32)
+        rows[:, :dim] = block.state
+        rows[:, dim : 2 * dim] = block.next_state
+        rows[:, 2 * dim] = facts["reward"]
+        rows[:, 2 * dim + 1] = facts["cost"]
+        propensity = np.maximum(facts["propensity"], _SMALLEST)
+        rows[:, self._signed] = np.where(block.bootstraps, propensity, -propensity)
+        if self._spec.box is not None:
+            rows[:, 2 * dim + 3 :] = block.features[block.offsets[:-1:2]]
+        return rows
 
-    def _store(self, row: Floats, links: tuple[int, ...]) -> int:
+    def _linked(self, block: TransitionBlock) -> Integers:
+        """The links `[T, L]` of a block, with room for notes; its sets are held from here on."""
+        facts = block.facts
+        links = np.empty((len(block), self._links.shape[1]), np.int64)
+        links[:, _KEY] = facts["key"]
+        if self._spec.box is None:
+            links[:, _SETS] = self._sets.intern(block.features, block.offsets).reshape(-1, 2)
+            links[:, _ACTION] = facts["action"]
+            links[:, _NEXT_ACTION] = facts["next_action"]
+        return links
+
+    def _store(self, rows: Floats, links: Integers) -> None:
         """The sets in `links` are held already: one that the oldest shares is not dropped and stored again."""
-        if len(self) == self._capacity:
-            self._forget_oldest()
-        if len(self) == len(self._rows):
-            self._grow()
-        self._rows[self._slot(self.end)] = row
-        self._links[self._slot(self.end)] = links
-        self.end += 1
+        end = self.end + len(rows)
+        self._forget(max(self.first, end - self._capacity))
+        if end - self.first > len(self._rows):
+            self._grow(end - self.first)
+        slot = self.end % len(self._rows)
+        fitting = len(self._rows) - slot
+        for at, some in ((slot, slice(fitting)), (0, slice(fitting, None))):
+            self._rows[at : at + len(rows[some])] = rows[some]
+            self._links[at : at + len(rows[some])] = links[some]
+        self.end = end
         limit = self._capacity_bytes
         while limit is not None and self.content_bytes > limit and len(self) > 1:
-            self._forget_oldest()
-        return self.end - 1
+            self._forget(self.first + 1)
 
-    def _forget_oldest(self) -> None:
-        for set_id in self._links[self._slot(self.first), :2].tolist():
-            self._sets.release(set_id)
-        self.first += 1
+    def _forget(self, first: int) -> None:
+        """Everything before number `first`."""
+        if first == self.first:
+            return
+        slots = np.arange(self.first, first) % len(self._links)
+        self._sets.release(self._sets_in(self._links[slots]).ravel())
+        self.first = first
 
-    def _grow(self) -> None:
-        room, old = min(self._capacity, 2 * len(self._rows)), len(self._rows)
+    def _grow(self, needed: int) -> None:
+        room, old = len(self._rows), len(self._rows)
+        while room < needed:
+            room = min(self._capacity, 2 * room)
         numbers = self.numbers().numpy()
         self._rows = _spread(self._rows[numbers % old], numbers % room, room)
         self._links = _spread(self._links[numbers % old], numbers % room, room)
 
-    def _ragged(self, sets: torch.Tensor) -> RaggedActions:
-        features, offsets = self._sets.gather(sets)
-        return RaggedActions(features.to(self._device), offsets.to(self._device))
+    def _sets_in(self, links: Integers) -> Integers:
+        """`[M, 2]`: the sets in `links` `[M, L]`, as a view; `[M, 0]` in a box."""
+        return links[:, _SETS] if self._spec.box is None else links[:, :0]
+
+    def _at(self, numbers: torch.Tensor) -> tuple[Floats, Integers]:
+        # In numpy: on a batch of 256 rows a call of torch costs up to five times as much.
+        slots = numbers.numpy() % len(self._rows)
+        return self._rows.take(slots, 0), self._links.take(slots, 0)
+
+    def _sent(self, table: npt.NDArray[_Number]) -> torch.Tensor:
+        """`table` on the device."""
+        return torch.from_numpy(table).to(self._device)
+
+    def _choice(self, links: Integers, last_links: Integers, bootstraps: Mask) -> _Choice:
+        """From one look into the arena for both sets of every transition."""
+        next_sets = last_links[:, _NEXT_SET]
+        if bootstraps.any():
+            # Where nothing follows the set of now stands in, and counts for nothing: so a batch of sets of
+            # one size, with some ends of episodes in it, still is one of sets of one size.
+            is_known = bootstraps | (next_sets != self._sets.empty)
+            next_sets = np.where(is_known, next_sets, links[:, _SET])
+        sets = np.concatenate([links[:, _SET], next_sets])
+        features, sizes = self._sets.gather(sets)
+        now, then = sizes[: len(links)], sizes[len(links) :]
+        split = int(now.sum())
+        return (
+            self._ragged(features[:split], now),
+            self._sent(links[:, _ACTION]),
+            self._ragged(features[split:], then),
+            self._sent(last_links[:, _NEXT_ACTION]),
+        )
+
+    def _ragged(self, features: Floats, sizes: Integers) -> RaggedActions:
+        return RaggedActions(self._sent(features), self._sent(ends(sizes)), width_of(sizes))
 
 
+_Choice = tuple[RaggedActions, torch.Tensor, RaggedActions, torch.Tensor]
 _FIRST_ROWS = 1024
-_NOTES = 5
+_PIECE = 128  # stored at once: what a long block needs of room before the oldest go is little
+_KEY, _SET, _NEXT_SET, _ACTION, _NEXT_ACTION = range(5)
+_SETS, _SET_LINKS = slice(_SET, _NEXT_SET + 1), 5
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+def _alone(action: torch.Tensor) -> _Choice:
+    """Of sets of one, `action` `[B, D]`, after which nothing is known to have been done."""
+    same = _constants(len(action), action.device)
+    following = RaggedActions(action[:0], same.zeros, 0)
+    return RaggedActions(action, same.numbers, 1), same.zeros[1:], following, same.unknown
+
+
+class _Constants(NamedTuple):
+    """Columns that all batches of B rows share. `numbers`: `[B + 1]`, 0 to B."""
+
+    ones: torch.Tensor
+    zeros: torch.Tensor
+    numbers: torch.Tensor
+    unknown: torch.Tensor
+
+
+@lru_cache(maxsize=16)
+def _constants(size: int, device: torch.device) -> _Constants:
+    return _Constants(
+        ones=torch.ones(size, device=device),
+        zeros=torch.zeros(size + 1, dtype=torch.int64, device=device),
+        numbers=torch.arange(size + 1, device=device),
+        unknown=torch.full((size,), -1, device=device),
+    )
 
 
 def _spread(rows: npt.NDArray[_Number], slots: Integers, room: int) -> npt.NDArray[_Number]:

@@ -16,16 +16,16 @@ from pydantic import Field
 
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
-from agent_core.replay.packed_rows import Integers, PackedRows
+from agent_core.replay.packed_rows import PackedRows
 from agent_core.replay.sum_tree import SumTree
-from agent_core.types import Doubles, ProblemSpec, Transition, TransitionBatch
+from agent_core.types import Doubles, Integers, ProblemSpec, TransitionBatch, TransitionBlock
 
 
 class PrioritizedConfig(ReplayConfig):
     """`alpha`: in [0, 1], how much errors matter; 0 draws uniformly. `beta`: in [0, 1], how much of the
     bias the weights make up for at first; it rises linearly to 1 over `anneal_updates` batches.
     `smallest_error`: added to every error, so that nothing is never seen again. `capacity` and
-    `capacity_bytes`: as for `fifo`; the tree of priorities takes up to 32 bytes for each transition besides.
+    `capacity_bytes`: as for `fifo`; the tree of priorities takes up to 32 bytes for each transition that there may be besides.
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"replay", "td_error"})
@@ -64,7 +64,8 @@ def importance_weights(probabilities: Doubles, count: int, beta: float) -> Doubl
 class PrioritizedReplay:
     """New transitions have the largest priority that there ever was, so each is likely to be seen soon.
 
-    The leaf of transition i is i modulo the number of leaves, which doubles with what is remembered.
+    The leaf of transition i is i modulo the number of leaves, which doubles until all that may be remembered
+    have one of their own: how many there are depends on how many transitions came, not on how they were cut.
     """
 
     def __init__(self, rows: PackedRows, config: PrioritizedConfig) -> None:
@@ -82,14 +83,15 @@ class PrioritizedReplay:
         """Bytes of all tables, including room for growth."""
         return self.rows.size_bytes + self._tree.size_bytes
 
-    def append(self, transition: Transition) -> None:
-        oldest = self.rows.first
-        number = self.rows.append(transition)
-        for forgotten in range(oldest, self.rows.first):
-            self._tree.put_one(forgotten % self._tree.leaves, 0.0)
-        if len(self.rows) > self._tree.leaves:
-            self._grow()
-        self._tree.put_one(number % self._tree.leaves, self._largest)
+    def extend(self, block: TransitionBlock) -> None:
+        oldest, new = self.rows.first, self.rows.end
+        self.rows.extend(block)
+        first = self.rows.first
+        for number in range(oldest, min(first, new)):
+            self._tree.put_one(number % self._tree.leaves, 0.0)
+        self._grow(np.arange(first, new))
+        for number in range(max(first, new), self.rows.end):
+            self._tree.put_one(number % self._tree.leaves, self._largest)
 
     def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
         """One from each of `size` strata of equal probability: fewer repeats than independent draws."""
@@ -141,11 +143,16 @@ class PrioritizedReplay:
         leaves: Integers = self.rows.numbers().numpy() % self._tree.leaves
         return leaves
 
-    def _grow(self) -> None:
-        """The newest, whose leaf is taken, gets its priority from the caller."""
-        held = self._tree.get(self._leaves())
-        self._tree = SumTree(2 * self._tree.leaves)
-        self._tree.put(self._leaves(), held)
+    def _grow(self, numbers: Integers) -> None:
+        """Makes room for a leaf of its own for each; `numbers` have priorities already, which they keep."""
+        leaves = self._tree.leaves
+        while leaves < min(self.rows.end, self.rows.most):
+            leaves *= 2
+        if leaves == self._tree.leaves:
+            return
+        held = self._tree.get(numbers % self._tree.leaves)
+        self._tree = SumTree(leaves)
+        self._tree.put(numbers % leaves, held)
 
 
 _FIRST_LEAVES = 1024

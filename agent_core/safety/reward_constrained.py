@@ -9,7 +9,7 @@ careful, not less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
@@ -19,14 +19,14 @@ from torch import nn
 
 from agent_core.functional.flat_state import below, under
 from agent_core.functional.ragged import select_sets
-from agent_core.functional.segment_choice import at_rows, segment_argmax
-from agent_core.functional.segments import segment_softmax, segment_sum
+from agent_core.functional.segments import at_rows, segment_argmax, segment_softmax, segment_sum
 from agent_core.functional.td import one_step_target
 from agent_core.interfaces import (
     BoxPolicy,
     Capability,
     OnPolicyLearner,
     PolicyLearner,
+    Runner,
     SafetyConfig,
     ServedPolicy,
     TrainingState,
@@ -35,7 +35,9 @@ from agent_core.interfaces import (
 from agent_core.networks.box import BoxCritics
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.policy_learners.actor import ActorPolicy
-from agent_core.policy_learners.parts import adam_of, frozen_copy, move_towards
+from agent_core.policy_learners.gradient import SKIPPED, Step
+from agent_core.policy_learners.parts import LearnsInBatches, Part, adam_of, frozen_copy
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, RaggedActions, Rollout, TransitionBatch
 
 
@@ -74,6 +76,7 @@ class RewardConstrainedConfig(SafetyConfig):
 
     def constrain(self, learner: PolicyLearner, spec: ProblemSpec) -> PolicyLearner:
         """Draws the critics' weights from torch's global RNG; the caller seeds it."""
+        assert isinstance(learner, LearnsInBatches), "the configuration check demands `gradient`"
         return ConstrainedLearner(learner, self, spec)
 
 
@@ -105,7 +108,7 @@ class SetCritics(nn.Module):
         return torch.stack([network.pairs(batch.state, features) for network in networks])
 
 
-def penalized(batch: TransitionBatch, multiplier: float) -> TransitionBatch:
+def penalized(batch: TransitionBatch, multiplier: torch.Tensor | float) -> TransitionBatch:
     """The same batch with rewards minus `multiplier` * cost; Tessler et al. 2019, definition 3."""
     return batch.with_reward(batch.reward - multiplier * batch.cost)
 
@@ -121,11 +124,11 @@ def expected_cost(
     if isinstance(policy, BoxPolicy):
         return critics(state, policy.means(state)).amax(0)
     costs = critics(state, actions).amax(0)
-    values, segments = policy.values(state, actions), actions.segments()
+    values = policy.values(state, actions)
     if not isinstance(policy, ActorPolicy):
-        return at_rows(costs, segment_argmax(values, segments, len(state)))
-    probabilities = segment_softmax(values, segments, len(state))
-    return segment_sum(probabilities * costs, segments, len(state))
+        return at_rows(costs, segment_argmax(values, actions))
+    probabilities = segment_softmax(values, actions)
+    return segment_sum(probabilities * costs, actions)
 
 
 def cost_loss(critics: CostCritics, batch: TransitionBatch, target: torch.Tensor) -> torch.Tensor:
@@ -137,26 +140,49 @@ def cost_loss(critics: CostCritics, batch: TransitionBatch, target: torch.Tensor
     return 0.5 * (batch.weight * errors.square()).mean(1).sum()
 
 
-def moved_multiplier(multiplier: float, excess: float, rate: float, largest: float) -> float:
+def moved_multiplier(
+    multiplier: torch.Tensor, excess: torch.Tensor, rate: float, largest: float
+) -> torch.Tensor:
     """`multiplier` + `rate` * `excess`, within [0, `largest`]; Tessler et al. 2019, eq. 5.
 
-    `excess`: by how much the expected cost is above its limit.
+    `excess`: by how much the expected cost is above its limit. All are scalars.
     """
-    return min(max(multiplier + rate * excess, 0.0), largest)
+    return (multiplier + rate * excess).clamp(0.0, largest)
 
 
-class ConstrainedLearner:
+class Multiplier:
+    """The price of a unit of cost, `value`, a float64 scalar; the part of the learner that keeps it."""
+
+    def __init__(self, initial: float, device: torch.device) -> None:
+        self.value = torch.tensor(initial, dtype=torch.float64, device=device)
+
+    @property
+    def state(self) -> list[torch.Tensor]:
+        return [self.value]
+
+    def unroll(self, state: Sequence[torch.Tensor]) -> None:
+        (self.value,) = state
+
+    def training_state(self) -> TrainingState:
+        return {"value": self.value}
+
+    def load_training_state(self, state: TrainingState) -> None:
+        self.value.copy_(state["value"])
+
+
+class ConstrainedLearner(LearnsInBatches):
     """Teaches `learner` with cost in its rewards, and prices cost by what its policy then costs.
 
     One move of critics and multiplier for each update of the learner; an on-policy one gets them for
     batches of its rollout, 4 times over. `learn_rollout` is there for those alone.
     """
 
+    moves_by_gradient_alone = False
+
     def __init__(
-        self, learner: PolicyLearner, config: RewardConstrainedConfig, spec: ProblemSpec
+        self, learner: LearnsInBatches, config: RewardConstrainedConfig, spec: ProblemSpec
     ) -> None:
         self.policy: ServedPolicy = learner.policy
-        self.multiplier = config.initial_multiplier
         self._learner = learner
         self._config = config
         device = next(iter(learner.policy.state_dict().values())).device
@@ -165,70 +191,83 @@ class ConstrainedLearner:
         )
         self._critics = critics.to(device)
         self._target = frozen_copy(self._critics)
-        self._step = adam_of(self._critics, config.learning_rate, _MAX_GRADIENT_NORM)
+        self._weights, self._target_weights = Weights(self._critics), Weights(self._target)
+        self._step = adam_of(self._weights, config.learning_rate, _MAX_GRADIENT_NORM)
+        self._multiplier = Multiplier(config.initial_multiplier, device)
+        parts: dict[str, Part] = {f"learner.{n}": part for n, part in learner.parts.items()}
+        parts |= {"cost_critics": self._weights, "cost_target": self._target_weights}
+        parts |= {"cost_step": self._step, "multiplier": self._multiplier}
+        super().__init__(learner.served, parts)
+
+    @property
+    def multiplier(self) -> float:
+        """The price of now."""
+        return float(self._multiplier.value)
 
     def observe(self, new: TransitionBatch) -> None:
-        self._learner.observe(penalized(new, self.multiplier))
+        self._learner.observe(penalized(new, self._multiplier.value))
 
     def update(self, batch: TransitionBatch) -> Update:
-        metrics, errors = self._learner.update(penalized(batch, self.multiplier))
-        if "skipped_non_finite" in metrics:
-            return Update(metrics, errors)
-        return Update(metrics | self._learn_cost(batch), errors)
+        metrics, errors = self._learner.update(penalized(batch, self._multiplier.value))
+        taken = Step(metrics, 1 - metrics[SKIPPED])
+        return Update(metrics | self._price(batch, taken), errors)
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        self._learner.refresh(penalized(batch, self.multiplier) for batch in everything)
+        multiplier = self._multiplier.value
+        self._learner.refresh(penalized(batch, multiplier) for batch in everything)
 
-    def learn_rollout(self, rollout: Rollout, generator: torch.Generator) -> list[Update]:
+    def due(self, count: int) -> tuple[bool, ...]:
+        return self._learner.due(count)
+
+    def advance(self, count: int) -> None:
+        self._learner.advance(count)
+
+    def learn_rollout(
+        self, rollout: Rollout, generator: torch.Generator, run: Runner
+    ) -> list[Update]:
         learner, batch = cast("OnPolicyLearner", self._learner), rollout.batch
-        updates = learner.learn_rollout(
-            replace(rollout, batch=penalized(batch, self.multiplier)), generator
-        )
-        if any("skipped_non_finite" in update.metrics for update in updates):
+        priced = replace(rollout, batch=penalized(batch, self._multiplier.value))
+        updates = learner.learn_rollout(priced, generator, run)
+        if any(bool(update.metrics[SKIPPED]) for update in updates):
             return updates
-        priced: dict[str, float] = {}
+        rows, parts = len(batch.reward), max(1, len(batch.reward) // _BATCH_ROWS)
+        costs: list[Update] = []
         for _ in range(_PASSES):
-            order = torch.randperm(len(batch.reward), generator=generator)
-            for rows in order.to(batch.reward.device).split(_BATCH_ROWS):
-                priced = self._learn_cost(_rows_of(batch, rows))
-        return [Update(metrics | priced, errors) for metrics, errors in updates]
+            order = torch.randperm(rows, generator=generator)[: parts * _BATCH_ROWS]
+            costs += run(self.learn_cost, _rows_of(batch, order.to(batch.reward.device)), parts)
+        return [Update(metrics | costs[-1].metrics, errors) for metrics, errors in updates]
+
+    def learn_cost(self, batch: TransitionBatch) -> Update:
+        """Moves critics and multiplier alone."""
+        return Update(self._price(batch, None))
 
     def training_state(self) -> TrainingState:
-        state = under("learner", self._learner.training_state())
-        state |= under("cost_critics", self._critics.state_dict())
-        state |= under("cost_target", self._target.state_dict())
-        state |= under("cost_step", self._step.training_state())
-        return state | {"multiplier": torch.tensor(self.multiplier, dtype=torch.float64)}
+        return super().training_state() | under("learner", self._learner.training_state())
 
     def load_training_state(self, state: TrainingState) -> None:
+        super().load_training_state(state)
         self._learner.load_training_state(below("learner", state))
-        self._critics.load_state_dict(below("cost_critics", state))
-        self._target.load_state_dict(below("cost_target", state))
-        self._step.load_training_state(below("cost_step", state))
-        self.multiplier = float(state["multiplier"])
 
-    def _learn_cost(self, batch: TransitionBatch) -> dict[str, float]:
-        config = self._config
+    def _price(self, batch: TransitionBatch, after: Step | None) -> dict[str, torch.Tensor]:
+        config, multiplier = self._config, self._multiplier.value
         with torch.no_grad():
             following = expected_cost(
                 self.policy, self._target, batch.next_state, batch.next_actions
             )
             target = one_step_target(batch.cost, batch.bootstraps, following, config.discount)
-        metrics = self._step.descend(cost_loss(self._critics, batch, target))
-        if "skipped_non_finite" in metrics:
-            return metrics
-        move_towards(self._target, self._critics, config.target_mix)
+        step = self._step.descend(cost_loss(self._critics, batch, target), after)
+        self._target_weights.move_towards(self._weights, config.target_mix, step.moved)
         with torch.no_grad():
             now = expected_cost(self.policy, self._target, batch.state, batch.actions)
-        cost = float((batch.weight * now).sum() / batch.weight.sum())
-        self.multiplier = moved_multiplier(
-            self.multiplier, cost - config.cost_limit, config.multiplier_rate, config.max_multiplier
-        )
-        return {
-            "expected_cost": cost,
-            "cost_multiplier": self.multiplier,
-            "cost_loss": metrics["loss"],
-        }
+            cost = (batch.weight * now).sum() / batch.weight.sum()
+            excess = cost - config.cost_limit
+            moved = moved_multiplier(
+                multiplier, excess, config.multiplier_rate, config.max_multiplier
+            )
+            multiplier.copy_(torch.where(step.moved.bool(), moved, multiplier))
+        cost_loss_now, refused = step.metrics["loss"], step.metrics[SKIPPED]
+        found = {"expected_cost": cost, "cost_multiplier": moved, "cost_loss": cost_loss_now}
+        return found | {SKIPPED: refused}
 
 
 _MAX_GRADIENT_NORM = 10.0

@@ -1,4 +1,4 @@
-"""Whether a transition is one that the learner was built for."""
+"""Whether transitions are such that the learner was built for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from agent_core.errors import TransitionError
-from agent_core.types import ActionSet, ProblemSpec, Transition
+from agent_core.types import (
+    ActionSet,
+    Floats,
+    Integers,
+    Mask,
+    ProblemSpec,
+    Transition,
+    TransitionBlock,
+)
 
 
 def check_fits(transition: Transition, spec: ProblemSpec) -> None:
@@ -18,6 +26,57 @@ def check_fits(transition: Transition, spec: ProblemSpec) -> None:
     """
     if problems := list(_problems(transition, spec)):
         raise TransitionError(transition.decision_id, problems)
+
+
+def fits(block: TransitionBlock, spec: ProblemSpec) -> Mask:
+    """`[T]`: which transitions `check_fits` would let pass; a block's shapes are right, and it has no ids."""
+    facts, sizes = block.facts, np.diff(block.offsets).reshape(-1, 2)
+    good = _is_position(facts["action"], sizes[:, 0])
+    good &= _is_position(facts["next_action"], sizes[:, 1]) | (facts["next_action"] == -1)
+    good &= (facts["propensity"] > 0) & (facts["step"] >= 0)
+    good &= facts["propensity"] <= 1 if spec.box is None else sizes[:, 0] == 1
+    if spec.embedding is not None:
+        good &= _all_rows(block, _is_embedded(block.features, spec.embedding.rows))
+    return good
+
+
+def are_finite(block: TransitionBlock) -> Mask:
+    """`[T]`: which transitions consist of numbers that float32 can hold."""
+    finite = _are_rows_finite(block.state) & _are_rows_finite(block.next_state)
+    for name in ("reward", "cost", "propensity"):
+        # A reward of 1e39 is a number, but not one in float32. A comparison with NaN is False.
+        finite &= np.abs(block.facts[name]) <= _LARGEST
+    return finite & _all_rows(block, _are_rows_finite(block.features))
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def _all_rows(block: TransitionBlock, is_good: Mask) -> Mask:
+    """`[T]`: whether `is_good` `[N]` holds for all rows of both action sets."""
+    good = np.ones(len(block), bool)
+    if is_good.all():
+        return good
+    bad = np.flatnonzero(~is_good)
+    sets = np.searchsorted(block.offsets, bad, side="right") - 1
+    good[sets[(sets >= 0) & (sets < 2 * len(block))] // 2] = False
+    return good
+
+
+def _are_rows_finite(table: Floats) -> Mask:
+    finite: Mask = np.logical_and.reduce(np.isfinite(table), axis=1)
+    return finite
+
+
+def _is_position(position: Integers, size: Integers) -> Mask:
+    return (position >= 0) & (position < size)
+
+
+def _is_embedded(features: Floats, rows: int) -> Mask:
+    """`[N]`: whether the first number of each row is one of `rows` positions."""
+    position = features[:, 0]
+    embedded: Mask = (position >= 0) & (position < rows) & (position == np.floor(position))
+    return embedded
 
 
 def _problems(t: Transition, spec: ProblemSpec) -> Iterator[str]:
@@ -45,10 +104,10 @@ def _set_problems(name: str, actions: ActionSet, spec: ProblemSpec) -> Iterator[
     if len(set(ids)) < len(ids):
         twice = sorted({one for one in ids if ids.count(one) > 1})
         yield f"{name} lists {', '.join(map(repr, twice[:3]))} more than once; keep one of each"
-    if spec.embedding is not None and len(ids) and shape == (len(ids), spec.action_dim):
-        rows = actions.features[:, 0]
-        if not ((rows >= 0) & (rows < spec.embedding.rows) & (rows == np.floor(rows))).all():
-            yield f"{name} has positions outside of 0 to {spec.embedding.rows - 1}; encode ids first"
+    if spec.embedding is None or not len(ids) or shape != (len(ids), spec.action_dim):
+        return
+    if not _is_embedded(actions.features, spec.embedding.rows).all():
+        yield f"{name} has positions outside of 0 to {spec.embedding.rows - 1}; encode ids first"
 
 
 def _position_problems(name: str, position: int, actions: ActionSet | None) -> Iterator[str]:

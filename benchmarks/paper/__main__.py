@@ -11,42 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from benchmarks.machine import describe_machine
-from benchmarks.paper.results import Finding, Measured, Outcome, SuiteResult, plot
+from benchmarks.paper import report
+from benchmarks.paper.results import Measured, Outcome, SuiteResult
 from benchmarks.paper.suite import Arm, Request, Suite
-from benchmarks.paper.suites import (
-    cartpole,
-    constraints,
-    control,
-    deep_sea,
-    dynamic_actions,
-    mean_variance,
-    offline,
-    partial_cartpole,
-    uci_bandits,
-)
+from benchmarks.paper.suites import SUITES
 
-RESULTS: Final = Path(__file__).parent / "results"
-SUITES: Final = {
-    one.SUITE.name: one.SUITE
-    for one in (
-        cartpole,
-        uci_bandits,
-        partial_cartpole,
-        deep_sea,
-        mean_variance,
-        constraints,
-        dynamic_actions,
-        control,
-        offline,
-    )
-}
 _WIDTH_IN_FILES: Final = 150
 _PACKAGES: Final = ("torch", "numpy", "gymnasium", "mujoco", "stable_baselines3")
 
@@ -62,8 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.only or SUITES:
         result = run(SUITES[name], options.seeds, request, console, _command(arguments))
         _tell(result, console)
-        _write(result, RESULTS if options.json is None else options.json.parent, options.json)
+        report.write(result, options.json or report.RESULTS / f"{name}.json")
         results.append(result)
+    if options.json is None:
+        report.write_page()
     claims = [finding for result in results for finding in result.headline.values()]
     return 1 if any(finding.holds is False for finding in claims) else 0
 
@@ -127,31 +104,15 @@ def _measure(suite: Suite, arm: Arm, seeds: int, bar: Progress) -> list[Outcome]
     return [arm.measure(arm.agent, seed, lambda: bar.advance(task)) for seed in range(seeds)]
 
 
-def _write(result: SuiteResult, folder: Path, file: Path | None) -> None:
-    """The result as JSON, and its curves beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result.suite}.json" if file is None else file
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    plot(result, path.with_suffix(".png"))
-
-
 def _tell(result: SuiteResult, console: Console) -> None:
     table = Table(title=f"{result.title}: {result.seeds} seeds, {result.seconds:.0f} s")
-    for column in ("claim", "measured", "reference", ""):
+    for column in report.COLUMNS:
         table.add_column(column)
-    for claim, finding in result.headline.items():
-        table.add_row(claim, _numbers(finding), finding.reference, _verdict(finding))
+    for row in report.rows(result):
+        table.add_row(*row)
     console.print(table)
     for arm, reason in result.unavailable.items():
         console.print(f"{arm}: {reason}", markup=False)
-
-
-def _numbers(finding: Finding) -> str:
-    return ", ".join(f"{name} {value:.3g}" for name, value in finding.measured.items())
-
-
-def _verdict(finding: Finding) -> str:
-    return {True: "holds", False: "DOES NOT HOLD", None: "not measured"}[finding.holds]
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ class Session:
         state, offered = seat.state, self._acting.offered(seat.info)
         taken = _decision(self._acting, seat, offered, self._seed, explore=True)
         if self._pending is not None:
-            self._learn(_followed(self._pending, state, offered, taken.index), keep)
+            self._learn(_followed(self._pending, state, taken.actions, taken.index), keep)
         step = seat.steps
         outcome = seat.take(taken)
         self.steps += 1

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.machine import Machine
 from benchmarks.paper.loop import Episode
 
-_PLOT_INCHES: Final = (8, 4.5)
+_PLOT_INCHES: Final = (10, 4.5)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -33,10 +33,15 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One claim. `holds` is None where it could not be measured, or where nothing is claimed."""
+    """One claim: what was measured, and under the same names what it is held against.
+
+    `source`: where the reference comes from, and how near to it is near enough. `holds`: None where it could
+    not be measured, or where nothing is claimed.
+    """
 
     measured: dict[str, float]
-    reference: str
+    reference: dict[str, float]
+    source: str
     holds: bool | None
 
 
@@ -102,9 +107,14 @@ def standard_error(values: Sequence[float]) -> float:
     return round(float(np.std(values, ddof=1) / math.sqrt(len(values))), 6)
 
 
-def not_run(reference: str) -> Finding:
+def over_seeds(name: str, values: Sequence[float]) -> dict[str, float]:
+    """The mean as `name`, and its `standard_error`: numbers for a finding."""
+    return {name: mean(values), "standard_error": standard_error(values)}
+
+
+def not_run(source: str) -> Finding:
     """The finding about arms that are not available."""
-    return Finding({}, reference, None)
+    return Finding({}, {}, source, None)
 
 
 def averages(episodes: Sequence[Episode], marks: Sequence[int], window: int) -> list[float | None]:
@@ -125,6 +135,7 @@ def plot(result: SuiteResult, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=_PLOT_INCHES, layout="constrained")
+    axes.set_prop_cycle(color=mpl.color_sequences["tab20"])  # a suite has up to 18 arms
     for arm, outcomes in result.outcomes.items():
         marks, centre, error = _band(outcomes)
         if len(marks):
@@ -132,7 +143,7 @@ def plot(result: SuiteResult, path: Path) -> None:
             axes.fill_between(marks, centre - error, centre + error, alpha=0.2)
     axes.set(xlabel="environment steps", ylabel="return", title=result.title)
     if axes.has_data():
-        axes.legend()
+        figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -77,7 +77,7 @@ def tell(who: str, totals: list[float]) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--visits", type=int, default=1_000)
+    parser.add_argument("--visits", type=int, default=2_000)
     parser.add_argument("--every", type=int, default=100, help="visits in one line")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

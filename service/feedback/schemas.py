@@ -62,7 +62,7 @@ class LoggedTransition(Strict, frozen=True):
     reward: Amount
     decision_id: Id | None = None
     episode_id: Id | None = None
-    step: Annotated[int, Meta(ge=0)] | None = None
+    step: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
     observation: Observation | None = None
     available_actions: Actions | None = None
     action: ActionRef | None = None

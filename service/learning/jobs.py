@@ -22,7 +22,7 @@ from service.learning.model import Model
 from service.learning.repository import LearningRepository
 from service.learning.schemas import DataRange, JobReport, JobRequest
 from service.learning.training import examine
-from service.replay.repository import Block, ReplayRepository
+from service.replay.repository import ReplayRepository
 from service.repository import PolicyKeys
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ class JobRunner:
     async def _begin(self, request: JobRequest, model: Model) -> JobReport:
         block = await self._replay.after(self._keys, model.training.progress.position, 1)
         # Without its entry: only to know what is missing before it.
-        await model.learn(dataclasses.replace(block, entries=[]), frozenset())
+        await model.learn(dataclasses.replace(block, ids=[], data=[]), frozenset())
         report = begin(request, model.training, self._lineage, block.appended, now_ms())
         await self._learning.report(self._keys, request.job_id, report)
         log.info("job_started", policy=self._keys.policy, job=request.job_id)
@@ -152,20 +152,22 @@ class JobRunner:
         """What the job would learn from, without learning it."""
         start = report.start
         assert start is not None, "a running job has a start"
-        position, left, found = start.position, start.goal - start.offset, Counter[str]()
+        position, left = start.position, start.goal - start.offset
+        good, skipped = 0, Counter[str]()
         while left > 0 and not is_late(request, report, now_ms()):
             block = await self._replay.after(self._keys, position, min(left, _BLOCK))
-            if not block.entries:
+            if not block.ids:
                 break
-            found += await asyncio.to_thread(_verdicts, block, model, quarantined)
-            position, left = block.entries[-1].id, left - len(block.entries)
-        good = found.pop(_GOOD, 0)
+            one = await asyncio.to_thread(examine, block.data, model.config, quarantined)
+            skipped.update(one.refused.values())
+            good += len(one.good)
+            position, left = block.ids[-1], left - len(block.ids)
         return replace(
             report,
             status="done",
             finished_ms=now_ms(),
             data=DataRange(start.position, position, good),
-            skipped=dict(found),
+            skipped=dict(skipped),
             verdict="dry_run",
         )
 
@@ -190,14 +192,6 @@ async def fail_current(keys: PolicyKeys, learning: LearningRepository, reason: s
         await learning.finish(keys, request.job_id, failed)
 
 
-_GOOD: Final = "good"
-
-
 def _behind(model: Model) -> int:
     """Entries that the version published last knows and the model does not, after a restart."""
     return model.published.offset - model.training.progress.offset if model.published else 0
-
-
-def _verdicts(block: Block, model: Model, quarantined: frozenset[int]) -> Counter[str]:
-    found = (examine(entry, model.config, quarantined) for entry in block.entries)
-    return Counter(one if isinstance(one, str) else _GOOD for one in found)

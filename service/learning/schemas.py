@@ -10,7 +10,6 @@ from service.decisions.schemas import Id, Strict
 
 Promotion = Literal["none", "live"]
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
-SkipReason = Literal["format", "corrupt", "non_finite", "schema", "quarantined"]
 
 
 class Until(Strict, frozen=True):

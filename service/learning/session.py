@@ -19,6 +19,7 @@ from typing import Final
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from agent_core.training.schedule import ScheduleConfig
 from service.clock import now_ms
 from service.learning.jobs import JobRunner
 from service.learning.model import Model, Place
@@ -33,8 +34,10 @@ from service.repository import PolicyKeys
 
 _LOOK_S: Final = 0.25
 """How often the policy's head and jobs are looked at; also the longest wait, so that a stop is noticed."""
-_BLOCK: Final = 64
-"""Entries learned in one turn: a few milliseconds of a bandit, a tenth of a second of a small DQN."""
+_UPDATES: Final = 64
+"""Gradient updates in one turn, about: a tenth of a second of a small DQN."""
+_BLOCK: Final = 1024
+"""Entries read at most in one turn: a tenth of a second of a bandit, ten milliseconds where nothing is due."""
 
 
 class Session:
@@ -152,16 +155,17 @@ class Session:
             return False
         position = self._model.training.progress.position
         block = await self._replay.after(self._keys, position, limit)
-        if block.entries:
+        if block.ids:
             await self._model.learn(block, self._quarantined)
-        return bool(block.entries)
+        return bool(block.ids)
 
     def _limit(self) -> int:
         """How many entries may be read now."""
+        turn = entries_of_a_turn(self._model.config.agent.schedule)
         wanted = self._jobs.entries_wanted(self._model)
         if wanted is not None:
-            return max(0, min(_BLOCK, wanted))
-        return _BLOCK if self._model.config.learning.continuous else 0
+            return max(0, min(turn, wanted))
+        return turn if self._model.config.learning.continuous else 0
 
     async def _wait(self) -> None:
         """Until something comes, or is due."""
@@ -175,3 +179,8 @@ class Session:
             await self._pause(wait_s)
         else:
             await self._replay.wait(self._keys, self._model.training.progress.position, wait_s)
+
+
+def entries_of_a_turn(schedule: ScheduleConfig) -> int:
+    """The fewer, the more updates each of them brings."""
+    return max(1, int(_UPDATES / max(schedule.updates_per_transition, _UPDATES / _BLOCK)))

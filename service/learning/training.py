@@ -19,20 +19,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import torch
 
-from agent_core.errors import SnapshotError, TransitionError
+from agent_core.errors import SnapshotError
 from agent_core.interfaces import ServedPolicy
 from agent_core.snapshot import DataRange, PolicySnapshot, TrainingCheckpoint
 from agent_core.training.agent_learner import AgentLearner
-from agent_core.training.fit import check_fits
-from agent_core.types import Transition
-from service.learning.schemas import SkipReason
+from agent_core.types import TransitionBlock
 from service.policies.config import PolicyConfig
 from service.policies.logic import STRUCTURE
 from service.policies.repository import VersionDescription
-from service.replay.codec import CodecError, decode_transition
-from service.replay.repository import START, Block, Entry
+from service.replay.codec import Decoded, decode_block
+from service.replay.repository import START, Block
 
 
 class Progress(msgspec.Struct):
@@ -83,19 +82,16 @@ class PolicyTraining:
     def take(self, block: Block, quarantined: frozenset[int]) -> int:
         """Learns from the block that follows the position; returns how many entries were missed before it."""
         missed = self._note_gap(block)
-        good: list[Transition] = []
-        for entry in block.entries:
-            found = examine(entry, self._config, quarantined)
-            if isinstance(found, str):
-                self._skip(found)
-                continue
-            good.append(found)
-            self.progress.first = self.progress.first or entry.id
-            self.progress.last = entry.id
-        self._learn(good)
-        if block.entries:
-            self.progress.position = block.entries[-1].id
-            self.progress.offset += len(block.entries)
+        found, here = examine(block.data, self._config, quarantined), self.progress
+        for reason in found.refused.values():
+            here.skipped[reason] = here.skipped.get(reason, 0) + 1
+        if len(found.good):
+            here.first = here.first or block.ids[found.good[0]]
+            here.last = block.ids[found.good[-1]]
+        self._learn(found.transitions)
+        if block.ids:
+            here.position = block.ids[-1]
+            here.offset += len(block.ids)
         return missed
 
     def extra_updates(self, count: int) -> None:
@@ -115,15 +111,10 @@ class PolicyTraining:
         here.missed += missed
         return missed
 
-    def _learn(self, transitions: Sequence[Transition]) -> None:
-        updates, refused = self.updates, self._learner.skipped_transitions
+    def _learn(self, transitions: TransitionBlock) -> None:
+        updates = self.updates
         means = self._learner.learn(transitions)
         self._metrics.add(means, self.updates - updates)
-        for _ in range(self._learner.skipped_transitions - refused):
-            self._skip("non_finite")
-
-    def _skip(self, reason: SkipReason) -> None:
-        self.progress.skipped[reason] = self.progress.skipped.get(reason, 0) + 1
 
     # -- publishing ---------------------------------------------------------------------------
 
@@ -221,23 +212,12 @@ def checkpoint_folder(root: Path, config: PolicyConfig, lineage: int) -> Path:
 # -- what may be learned from ----------------------------------------------------------------------
 
 
-def examine(
-    entry: Entry, config: PolicyConfig, quarantined: frozenset[int]
-) -> Transition | SkipReason:
-    """The transition of an entry, or why it must not be learned from."""
-    try:
-        stored = decode_transition(entry.data)
-    except CodecError as error:
-        return error.reason
-    if stored.feature_schema != config.agent.feature_schema:
-        return "schema"
-    try:
-        check_fits(stored.transition, config.agent.spec)
-    except TransitionError:
-        return "corrupt"
-    if stored.transition.model_version in quarantined:
-        return "quarantined"
-    return stored.transition
+def examine(data: Sequence[bytes], config: PolicyConfig, quarantined: frozenset[int]) -> Decoded:
+    """The transitions in `data` that may be learned from, and why others must not be."""
+    agent = config.agent
+    found = decode_block(data, agent.spec, agent.feature_schema)
+    versions = found.transitions.facts["model_version"]
+    return found.keep(~np.isin(versions, list(quarantined)), "quarantined")
 
 
 class _Means:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 
@@ -18,21 +18,15 @@ _APPENDED: Final = ("rewarded", "defaulted", "transitions")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry: its stream id and the encoded transition (see `service.replay.codec`)."""
-
-    id: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Block:
     """The entries after a position, and two counts taken at the same moment.
 
+    `ids`, `data`: of each entry its stream id and the encoded transition (see `service.replay.codec`).
     `appended`: entries that the stream ever got. `trimmed`: how many of them, the oldest, are gone.
     """
 
-    entries: list[Entry]
+    ids: list[str]
+    data: list[bytes]
     appended: int
     trimmed: int
 
@@ -46,12 +40,15 @@ class ReplayRepository:
     async def after(self, keys: PolicyKeys, position: str, limit: int) -> Block:
         """Up to `limit` entries that follow `position`, oldest first."""
         async with self._client.pipeline(transaction=True) as pipe:
+            # Replies as they are: a dictionary for each entry would be a third of the time of reading.
+            pipe.response_callbacks = {}
             pipe.xrange(keys.replay, min=f"({position}", count=limit)
             pipe.xlen(keys.replay)
             pipe.hmget(keys.counts, _APPENDED)
             entries, length, counts = await pipe.execute()
         appended = _appended(length, counts)
-        return Block([_entry(*one) for one in entries], appended, appended - length)
+        ids = [text(one) for one, _ in entries]
+        return Block(ids, [_data(fields) for _, fields in entries], appended, appended - length)
 
     async def end(self, keys: PolicyKeys) -> tuple[str, int]:
         """The id of the newest entry (START if there is none), and how many there were up to it."""
@@ -74,6 +71,6 @@ def _appended(length: int, counts: Sequence[bytes | None]) -> int:
     return max(length, sum(int(count or 0) for count in counts))
 
 
-def _entry(entry_id: bytes, fields: dict[bytes, Any] | None) -> Entry:
-    """An entry without the field `b` is read as empty, which the codec refuses and the learner counts."""
-    return Entry(text(entry_id), (fields or {}).get(b"b", b""))
+def _data(fields: Sequence[bytes]) -> bytes:
+    """An entry of another form is read as empty, which the codec refuses and the learner counts."""
+    return fields[1] if fields[0] == b"b" else b""

@@ -47,6 +47,8 @@ _REFUSED_RETRY_S: Final = 5.0
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Trains until `stop` is set, after everybody else on this machine has had its turn."""
     os.nice(_NICE)
+    # Programs that were compiled once are found again after a restart, wherever checkpoints are kept.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.checkpoints / "compiled"))
     await train_all(settings, stop)
 
 

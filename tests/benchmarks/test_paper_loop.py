@@ -167,6 +167,20 @@ def test_the_same_seed_gives_the_same_session() -> None:
     assert sessions[0].episodes == sessions[1].episodes
 
 
+def test_in_a_box_what_came_next_is_the_action_that_was_taken() -> None:
+    pendulum = gymnasium.make("Pendulum-v1")
+    agent = settings.continuous(pendulum, "td3")
+    playing = Session(parse_agent_config(agent), pendulum, seed=0, swap_steps=1)
+
+    for _ in range(3):
+        playing.step(keep=True)
+
+    first, second = playing.transitions
+    assert first.next_actions is not None
+    assert first.next_actions.features.tolist() == second.actions.features.tolist()
+    assert first.next_action == 0
+
+
 def test_a_policy_over_sets_cannot_play_in_a_box() -> None:
     agent = settings.value_based(gymnasium.make("CartPole-v1"), "dqn")
 

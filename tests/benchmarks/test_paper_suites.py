@@ -10,10 +10,11 @@ import pytest
 
 from agent_core.config import parse_agent_config
 from benchmarks.paper import settings
-from benchmarks.paper.__main__ import SUITES, main
+from benchmarks.paper.__main__ import main
 from benchmarks.paper.loop import Episode
 from benchmarks.paper.results import Measured, Outcome, averages, mean, standard_error
 from benchmarks.paper.suite import Request, missing_kinds, why_not
+from benchmarks.paper.suites import SUITES
 
 NEEDS_MUJOCO = {"constraints", "control", "offline"}
 
@@ -45,6 +46,38 @@ def test_a_suite_judges_nothing_that_was_not_run(name: str) -> None:
     findings = SUITES[name].judge(Measured({}))
 
     assert all(finding.holds is None for finding in findings.values())
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_claim_is_held_against_a_number_of_the_same_name(name: str, labels: Path) -> None:
+    if name in NEEDS_MUJOCO:
+        pytest.importorskip("mujoco")
+    numbers = {"greedy_return": 0.5, "cost_per_step": 0.1, "behaviour_return": 0.2}
+    limits = {"random_return": 0.0, "expert_return": 1.0}
+    outcome = Outcome([10_000, 20_000, 30_000], [0.1, 0.3, 0.5], numbers | limits)
+    arms = SUITES[name].arms(Request(data=(labels,)))
+
+    findings = SUITES[name].judge(Measured({arm.name: [outcome] for arm in arms}))
+
+    for finding in findings.values():
+        assert finding.holds is not None
+        assert finding.reference
+        assert finding.reference.keys() <= finding.measured.keys()
+
+
+def test_reinforce_is_held_against_the_mean_of_the_other_learners() -> None:
+    returns = {"dqn": 300.0, "discrete_sac": 500.0, "ppo": 400.0, "reinforce": 145.0}
+    outcomes = {
+        f"CartPole-v1: {kind}": [Outcome([1], [one], {"greedy_return": one})]
+        for kind, one in returns.items()
+    }
+
+    findings = SUITES["dynamic_actions"].judge(Measured(outcomes))
+
+    # (300 + 500 + 400) / 3 = 400
+    assert findings["CartPole-v1: reinforce falls behind"].reference == {"return": 400.0}
+    assert findings["CartPole-v1: reinforce falls behind"].holds
+    assert findings["Acrobot-v1: reinforce falls behind"].holds is None
 
 
 def test_a_module_that_is_not_there_is_named() -> None:

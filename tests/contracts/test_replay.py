@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent_core.interfaces import ReplayBuffer
 from agent_core.registry import AnyReplay, members
+from agent_core.training.collate import block_of
 from agent_core.types import Transition, TransitionBatch
 from tests.support.learners import SPEC, fingerprint
 from tests.support.learners import made_up as _in_episodes
@@ -47,8 +51,7 @@ def _filled(
     config_class: type[Any], transitions: Iterable[Transition], capacity: int = 16
 ) -> ReplayBuffer:
     replay = _empty(config_class, capacity=capacity)
-    for transition in transitions:
-        replay.append(transition)
+    replay.extend(block_of(list(transitions), SPEC))
     return replay
 
 
@@ -127,14 +130,24 @@ def test_only_termination_or_an_unknown_next_state_stops_bootstrapping(
 
 
 def test_a_transition_without_next_actions_has_an_empty_next_set(config_class: type[Any]) -> None:
-    first, second = made_up(2)
+    first, _ = made_up(2)
     alone = a_transition(state=first.state, actions=first.actions, action=0)
 
-    (batch,) = _filled(config_class, [alone, second]).batches(2)
+    (batch,) = _filled(config_class, [alone]).batches(1)
 
-    assert second.next_actions is not None
-    assert batch.next_actions.offsets.tolist() == [0, 0, len(second.next_actions)]
+    assert batch.next_actions.offsets.tolist() == [0, 0]
     assert not batch.next_state[0].any()
+
+
+def test_sets_of_one_size_stay_of_one_size_where_an_episode_ends(config_class: type[Any]) -> None:
+    going_on, _ = made_up(2)
+    going_on = replace(going_on, next_actions=going_on.actions, terminated=False, next_action=0)
+    last = a_transition(state=going_on.state, actions=going_on.actions, action=0)
+
+    (batch,) = _filled(config_class, [going_on, last]).batches(2)
+
+    assert batch.bootstraps.tolist() == [1.0, 0.0]
+    assert batch.actions.width == batch.next_actions.width == len(going_on.actions)
 
 
 @pytest.mark.parametrize("count", [0, 5, 16, 37, 150])
@@ -146,8 +159,7 @@ def test_a_restored_replay_goes_on_bit_exactly(config_class: type[Any], count: i
 
     other.load_training_state(replay.training_state())
     for one in (replay, other):
-        for transition in _in_episodes(20 + count, seed=0)[count:]:
-            one.append(transition)
+        one.extend(block_of(_in_episodes(20 + count, seed=0)[count:], SPEC))
         _use(one, seed=2)
 
     assert fingerprint(replay.training_state()) == fingerprint(other.training_state())
@@ -178,9 +190,8 @@ def test_errors_of_rows_that_were_overwritten_since_do_no_harm(config_class: typ
     replay, undisturbed = _filled(config_class, made_up(16)), _filled(config_class, made_up(16))
     batch = replay.sample(64, torch.Generator().manual_seed(0))
     undisturbed.sample(64, torch.Generator().manual_seed(0))
-    for transition in made_up(16, seed=1):
-        replay.append(transition)
-        undisturbed.append(transition)
+    for one in (replay, undisturbed):
+        one.extend(block_of(made_up(16, seed=1), SPEC))
 
     replay.feed_back(batch, torch.full((64,), 1e3))
 
@@ -193,8 +204,7 @@ def test_it_forgets_the_oldest_beyond_its_bytes(config_class: type[Any]) -> None
     transitions = made_up(300)
     replay = _empty(config_class, capacity=1000, capacity_bytes=20_000)
 
-    for transition in transitions:
-        replay.append(transition)
+    replay.extend(block_of(transitions, SPEC))
 
     assert 20 < len(replay) < 200
     (batch,) = replay.batches(1000)
@@ -209,8 +219,7 @@ def test_what_was_drawn_and_what_was_saved_stays_when_more_is_stored(
     batch, state = replay.sample(4, torch.Generator().manual_seed(0)), replay.training_state()
     drawn, saved = batch.state.clone(), fingerprint(state)
 
-    for transition in made_up(16, seed=1):
-        replay.append(transition)
+    replay.extend(block_of(made_up(16, seed=1), SPEC))
 
     assert torch.equal(batch.state, drawn)
     assert fingerprint(state) == saved
@@ -218,3 +227,36 @@ def test_what_was_drawn_and_what_was_saved_stays_when_more_is_stored(
 
 def test_an_empty_replay_has_no_batches(config_class: type[Any]) -> None:
     assert list(_filled(config_class, []).batches(4)) == []
+
+
+@pytest.mark.parametrize("limits", [{"capacity": 16}, {"capacity": 500, "capacity_bytes": 4_000}])
+@given(cuts=st.sets(st.integers(1, 149), max_size=6))
+def test_how_transitions_were_cut_into_blocks_changes_no_bit(
+    config_class: type[Any], limits: dict[str, int], cuts: set[int]
+) -> None:
+    """Logged ones and our own, in episodes that overtake each other, with one set that many share."""
+    shared = _in_episodes(1, seed=5)[0].actions
+    stream = [
+        replace(t, model_version=at % 3, actions=shared, action=0) if at % 4 else t
+        for at, t in enumerate(_in_episodes(150))
+    ]
+    stream = stream[1::2] + stream[::2]
+    cut, whole = _empty(config_class, **limits), _empty(config_class, **limits)
+
+    for start, stop in pairwise([0, *sorted(cuts), 150]):
+        cut.extend(block_of(stream[start:stop], SPEC))
+    whole.extend(block_of(stream, SPEC))
+
+    assert len(cut) == len(whole)
+    assert fingerprint(cut.training_state()) == fingerprint(whole.training_state())
+    first, second = (one.sample(64, torch.Generator().manual_seed(1)) for one in (cut, whole))
+    assert torch.equal(first.row, second.row)
+    assert torch.equal(first.actions.features, second.actions.features)
+
+
+def test_nothing_is_stored_of_an_empty_block(config_class: type[Any]) -> None:
+    replay = _filled(config_class, [])
+
+    replay.extend(block_of([], SPEC))
+
+    assert len(replay) == 0

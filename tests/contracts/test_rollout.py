@@ -9,8 +9,18 @@ import torch
 
 from agent_core.interfaces import OnPolicyLearner, RolloutBuffer
 from agent_core.registry import AnyReplay, members
+from agent_core.training.collate import block_of
 from agent_core.types import Rollout, Transition
-from tests.support.learners import EPISODE_STEPS, LEARNERS, SPEC, fingerprint, made_up, spec_of
+from tests.support.learners import (
+    EPISODE_STEPS,
+    LEARNERS,
+    SPEC,
+    fingerprint,
+    made_up,
+    one_by_one,
+    spec_of,
+    weights_and_moments,
+)
 
 _BUFFERS = [c for c in members(AnyReplay) if "on_policy" in c.needs]
 _ON_POLICY = [c for c in LEARNERS if "on_policy" in c.capabilities]
@@ -31,8 +41,7 @@ def _buffer(config_class: type[Any], spec: Any = SPEC) -> RolloutBuffer:
 
 def _rollout(transitions: list[Transition], spec: Any = SPEC) -> Rollout:
     buffer = _buffer(_BUFFERS[0], spec)
-    for transition in transitions:
-        buffer.append(transition)
+    buffer.extend(block_of(transitions, spec))
     rollout = buffer.take()
     assert rollout is not None
     return rollout
@@ -51,7 +60,7 @@ def test_episodes_are_given_out_whole_once_and_in_the_order_of_their_steps(
 
     rollouts = []
     for transition in transitions:
-        buffer.append(transition)
+        buffer.extend(block_of([transition], SPEC))
         if (rollout := buffer.take()) is not None:
             rollouts.append(rollout)
 
@@ -65,19 +74,31 @@ def test_episodes_are_given_out_whole_once_and_in_the_order_of_their_steps(
 @every_buffer
 def test_a_restored_buffer_gives_the_same_rollout(config_class: type[Any]) -> None:
     transitions, buffer, other = made_up(16), _buffer(config_class), _buffer(config_class)
-    for transition in transitions[:10]:
-        buffer.append(transition)
+    buffer.extend(block_of(transitions[:10], SPEC))
 
     other.load_training_state(buffer.training_state())
 
     for one in (buffer, other):
-        for transition in transitions[10:]:
-            one.append(transition)
+        one.extend(block_of(transitions[10:], SPEC))
     assert fingerprint(buffer.training_state()) == fingerprint(other.training_state())
     rollouts = buffer.take(), other.take()
     for name in ("state", "reward", "action", "bootstraps", "propensity", "key"):
         first, second = (getattr(cast("Rollout", one).batch, name) for one in rollouts)
         assert torch.equal(first, second)
+
+
+@every_buffer
+@pytest.mark.parametrize("size", [1, 5, 15])
+def test_how_transitions_were_cut_into_blocks_is_not_seen(
+    config_class: type[Any], size: int
+) -> None:
+    transitions, whole, cut = made_up(15), _buffer(config_class), _buffer(config_class)
+
+    whole.extend(block_of(transitions, SPEC))
+    for start in range(0, 15, size):
+        cut.extend(block_of(transitions[start : start + size], SPEC))
+
+    assert fingerprint(whole.training_state()) == fingerprint(cut.training_state())
 
 
 @every_learner
@@ -88,7 +109,7 @@ def test_a_rollout_changes_the_policy_and_every_metric_is_a_finite_number(
     before = fingerprint(learner.policy.state_dict())
     rollout = _rollout(made_up(16, spec=spec_of(config_class)), spec_of(config_class))
 
-    updates = learner.learn_rollout(rollout, torch.Generator().manual_seed(0))
+    updates = learner.learn_rollout(rollout, torch.Generator().manual_seed(0), one_by_one)
 
     assert updates
     metrics = torch.tensor([value for update in updates for value in update.metrics.values()])
@@ -102,7 +123,7 @@ def test_the_rollout_itself_is_not_touched(config_class: type[Any]) -> None:
     rollout = _rollout(made_up(16, spec=spec), spec)
     before = {name: getattr(rollout.batch, name).clone() for name in ("reward", "bootstraps")}
 
-    _learner(config_class).learn_rollout(rollout, torch.Generator().manual_seed(0))
+    _learner(config_class).learn_rollout(rollout, torch.Generator().manual_seed(0), one_by_one)
 
     for name, tensor in before.items():
         assert torch.equal(getattr(rollout.batch, name), tensor)
@@ -115,12 +136,11 @@ def test_a_rollout_with_a_gradient_that_is_not_finite_moves_nothing(
     learner, spec = _learner(config_class), spec_of(config_class)
     rollout = _rollout(made_up(16, spec=spec), spec)
     rollout.batch.reward[:] = float("nan")
-    before = fingerprint(learner.policy.state_dict()), fingerprint(learner.training_state())
+    before = weights_and_moments(learner)
 
-    updates = learner.learn_rollout(rollout, torch.Generator().manual_seed(0))
+    updates = learner.learn_rollout(rollout, torch.Generator().manual_seed(0), one_by_one)
 
-    after = fingerprint(learner.policy.state_dict()), fingerprint(learner.training_state())
-    assert after == before
+    assert weights_and_moments(learner) == before
     assert all(update.metrics["skipped_non_finite"] == 1 for update in updates)
 
 

@@ -92,6 +92,8 @@ def test_a_slow_redis_costs_time_and_nothing_else(shaken: Shaken) -> None:
         load.wait_for(20)
         shaken.proxy.apply(FaultProxy.heal)
 
+    assert max(ack.seconds for ack in load.acks) >= 0.2
+
 
 def test_a_silent_redis_is_not_waited_for(shaken: Shaken) -> None:
     """Failure table row 31. Liveness does not ask Redis; readiness says what it knows of it."""
@@ -137,13 +139,18 @@ def test_a_connection_that_breaks_is_made_again(shaken: Shaken) -> None:
             shaken.proxy.apply(FaultProxy.reset)
             load.wait_for(10)
 
+    assert shaken.nacre.http.get("/readyz").json()["redis"]["connected"] is True
+
 
 def test_a_lost_answer_of_redis_counts_nothing_twice(shaken: Shaken) -> None:
     """Failure table row 17: the command arrived, its answer did not, and it is sent again."""
+    before = shaken.nacre.counts("home")["decisions"]
     with shaken.under_load() as load:
         for _ in range(5):
             shaken.proxy.apply(FaultProxy.cut_after, 0, "to_client")
             load.wait_for(10)
+
+    assert shaken.nacre.counts("home")["decisions"] == before + len(load.acks)
 
 
 def test_what_needs_redis_says_so_while_it_is_away(shaken: Shaken) -> None:

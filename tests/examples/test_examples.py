@@ -17,7 +17,7 @@ from examples.ads_bidding.environment import (
     trust_in,
 )
 from examples.ads_bidding.run import OFFLINE, RULE, Day, day, total
-from examples.auction_recommender.environment import OBSERVATION_DIM, Feed
+from examples.auction_recommender.environment import OBSERVATION_DIM, TOPICS, Feed
 from examples.auction_recommender.run import alone
 from examples.creative_selection.environment import CreativeSelection
 from service.policies.config import load_policy
@@ -88,6 +88,16 @@ def test_candidates_are_new_at_every_step() -> None:
     assert 100 <= len(first.ids) <= 200
     assert len(first.ids) == len(first.features)
     assert not set(first.ids) & set(feed.candidates.ids)
+
+
+def test_a_step_shows_the_liking_of_one_topic_and_four_steps_show_all_of_it() -> None:
+    feed = Feed()
+    steps = [feed.reset(seed=0)[0][:TOPICS]]
+    steps += [feed.step(0)[0][:TOPICS] for _ in range(TOPICS - 1)]
+
+    assert [list(np.flatnonzero(step)) for step in steps] == [[0], [1], [2], [3]]
+    # What is liked has the length 1.
+    assert np.linalg.norm(np.sum(steps, axis=0)) == pytest.approx(1.0)
 
 
 def test_the_likeliest_click_is_not_the_best_policy() -> None:

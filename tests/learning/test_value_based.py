@@ -105,6 +105,7 @@ def _discounted_distances() -> list[float]:
 @pytest.mark.parametrize(
     "learner",
     [
+        {"kind": "dqn"},
         {"kind": "dqn", "double": True},
         {"kind": "dqn", "dueling": True},
         {"kind": "cql", "alpha": 0},
@@ -116,7 +117,7 @@ def _discounted_distances() -> list[float]:
     ids=lambda learner: "-".join(map(str, learner.values())),
 )
 def test_values_of_a_corridor_are_discounted_distances_to_its_end(learner: dict[str, Any]) -> None:
-    assert _corridor_values(learner) == pytest.approx(_discounted_distances(), abs=0.05)
+    assert _corridor_values(learner) == pytest.approx(_discounted_distances(), abs=0.03)
 
 
 def test_sarsa_values_going_on_at_random() -> None:
@@ -264,7 +265,7 @@ def test_members_that_keep_to_one_opinion_find_what_chance_steps_do_not() -> Non
     greedy = _sea({"kind": "dqn"}, {"kind": "epsilon_greedy", "epsilon": 0.1})
 
     assert _treasures(greedy, 250) < 5
-    assert _treasures(deep, 250) > 40
+    assert _treasures(deep, 300) > 40
 
 
 def test_opinions_of_an_epinet_find_it_too() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import msgspec
@@ -75,11 +74,19 @@ def test_depth_is_checked_before_parsing() -> None:
 
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:
-    bodies.check_depth(b"[" + b"[1]," * 1000 + b"[1]]", 2)
+    wide = b"[" + b"[1]," * 1000 + b"[1]]"
+
+    bodies.check_depth(wide, 2)
+    with pytest.raises(ServiceError, match="PayloadTooDeep"):
+        bodies.check_depth(wide, 1)
 
 
 def test_brackets_inside_strings_do_not_count() -> None:
-    bodies.check_depth(b'["' + b"[" * 100 + b'\\"[[[", "{{{{"]', 2)
+    quoted = b'["' + b"[" * 100 + b'\\"[[[", "{{{{"]'
+
+    bodies.check_depth(quoted, 1)
+    with pytest.raises(ServiceError, match="PayloadTooDeep"):
+        bodies.check_depth(quoted, 0)
 
 
 @given(
@@ -127,6 +134,11 @@ async def test_a_client_that_leaves_is_noticed() -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_ever_do_worse_than_a_problem(body: bytes) -> None:
     """Failure table row 42."""
-    with contextlib.suppress(ServiceError):
+    status = 200
+    try:
         bodies.check_depth(body, 32)
         bodies.decode(decode_act, body)
+    except ServiceError as error:
+        status = error.kind.status
+
+    assert status < 500

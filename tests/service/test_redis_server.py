@@ -398,8 +398,9 @@ def test_the_server_ends_with_its_owner_however_that_one_ends(
     owner, redis_pid = start_owner(tmp_path / "data")
 
     os.kill(owner.pid, how)
-
     wait_until(lambda: not is_running(redis_pid), what="the orphaned Redis to end", timeout_s=5)
+
+    assert not is_running(redis_pid)
 
 
 @pytest.mark.faults

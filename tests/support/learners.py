@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from agent_core.interfaces import PolicyLearnerConfig, ReplayConfig, TrainingState
+from agent_core.functional.flat_state import under
+from agent_core.interfaces import (
+    PolicyLearner,
+    PolicyLearnerConfig,
+    ReplayConfig,
+    Splittable,
+    TrainingState,
+    Update,
+)
 from agent_core.registry import AnyLearner, AnyReplay, members
 from agent_core.replay.fifo import FifoConfig
 from agent_core.snapshot import TrainingCheckpoint
@@ -20,6 +29,7 @@ from agent_core.training.schedule import ScheduleConfig
 from agent_core.types import ActionSet, Box, ProblemSpec, RaggedActions, Transition
 
 SPEC = ProblemSpec(state_dim=3, action_dim=2, max_actions=10)
+_Batch = TypeVar("_Batch", bound=Splittable)
 LEARNERS: tuple[type[Any], ...] = members(AnyLearner)
 
 
@@ -32,8 +42,8 @@ def spec_of(config: Any) -> ProblemSpec:
 
 
 def agent_learner(config: PolicyLearnerConfig, spec: ProblemSpec | None = None) -> AgentLearner:
-    """A learner that updates after every transition but the first five, from a replay of 64; an
-    on-policy one whenever it has whole episodes of 16 transitions."""
+    """A learner with an update for every transition but the first five, eight at once, from a replay of 64;
+    an on-policy one learns whenever it has whole episodes of 16 transitions."""
     schedule = ScheduleConfig(batch_size=16, updates_per_transition=1, warmup_transitions=5, seed=3)
     return AgentLearner(config, _memory_for(config), schedule, spec or spec_of(config))
 
@@ -101,6 +111,17 @@ def ragged(sets: Sequence[ActionSet]) -> RaggedActions:
     return RaggedActions(features, torch.tensor(np.cumsum([0, *map(len, sets)])))
 
 
+def sets_of(*sizes: int) -> RaggedActions:
+    """Sets of so many actions; their only feature counts all actions from 0."""
+    features = torch.arange(float(sum(sizes))).unsqueeze(1)
+    return RaggedActions(features, torch.tensor([0, *accumulate(sizes)]))
+
+
+def one_by_one(step: Callable[[_Batch], Update], batches: _Batch, count: int) -> list[Update]:
+    """A `Runner` that just calls `step`."""
+    return [step(one) for one in batches.split(count)]
+
+
 def fingerprint(state: TrainingState) -> str:
     """A hash of every name and every bit."""
     digest = hashlib.sha256()
@@ -109,6 +130,13 @@ def fingerprint(state: TrainingState) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()
+
+
+def weights_and_moments(learner: PolicyLearner) -> str:
+    """A fingerprint of all that an update changes but counters, which go on also where one is refused."""
+    state = learner.training_state()
+    moved = {k: v for k, v in state.items() if k.rpartition(".")[2] not in ("updates", "drawn")}
+    return fingerprint(moved | under("policy", learner.policy.state_dict()))
 
 
 def checkpoint(state: TrainingState) -> TrainingCheckpoint:

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from agent_core.types import ActionSet, Floats, Transition
 
 _FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+_DOUBLES = st.floats(-1e38, 1e38)
 
 
 def a_transition(**changes: Any) -> Transition:
@@ -55,8 +56,8 @@ def transitions(draw: st.DrawFn) -> Transition:
         state=draw(_vectors(state_dim)),
         actions=actions,
         action=draw(st.integers(0, len(actions) - 1)),
-        reward=draw(st.floats(allow_nan=False, allow_infinity=False)),
-        cost=draw(st.floats(allow_nan=False, allow_infinity=False)),
+        reward=draw(_DOUBLES),
+        cost=draw(_DOUBLES),
         next_state=draw(st.none() | _vectors(state_dim)),
         next_actions=following,
         terminated=draw(st.booleans()),

@@ -20,21 +20,15 @@ from agent_core.interfaces import (
     PolicyLearner,
     PolicyLearnerConfig,
     ServedPolicy,
-    TrainingState,
     Update,
 )
 from agent_core.networks.box import Temperature
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.networks.twin_critics import TwinCritics
 from agent_core.policy_learners.actor import ActorPolicy, log_policy
-from agent_core.policy_learners.parts import (
-    LearnsInBatches,
-    SavedParts,
-    adam_of,
-    frozen_copy,
-    move_towards,
-    named,
-)
+from agent_core.policy_learners.gradient import Step
+from agent_core.policy_learners.parts import LearnsInBatches, adam_of, frozen_copy, named
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, TransitionBatch
 
 
@@ -78,10 +72,10 @@ def soft_target(
 ) -> torch.Tensor:
     """`[B]`: reward + discount * V(next state), with V = sum of pi * (Q - temperature * log pi) over the
     next available actions (Christodoulou 2019, eq. 10); 0 where there are none."""
-    following, count = batch.next_actions, len(batch.reward)
+    following = batch.next_actions
     log_p = log_policy(actor, batch.next_state, following)
     soft = targets.smaller(batch.next_state, following) - temperature * log_p
-    value = expectations(soft, log_p, following.segments(), count)
+    value = expectations(soft, log_p, following)
     return one_step_target(batch.reward, batch.bootstraps, value, discount)
 
 
@@ -98,12 +92,11 @@ def actor_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The weighted mean of sum of pi * (temperature * log pi - Q) over the available actions
     (Christodoulou 2019, eq. 12); and the entropies `[B]`, detached."""
-    segments, count = batch.actions.segments(), len(batch.reward)
     log_p = log_policy(actor, batch.state, batch.actions)
     with torch.no_grad():
         value = critics.smaller(batch.state, batch.actions)
-    cost = expectations(temperature * log_p - value, log_p, segments, count)
-    return (batch.weight * cost).mean(), entropies(log_p.detach(), segments, count)
+    cost = expectations(temperature * log_p - value, log_p, batch.actions)
+    return (batch.weight * cost).mean(), entropies(log_p.detach(), batch.actions)
 
 
 def temperature_loss(
@@ -126,14 +119,18 @@ class DiscreteSacLearner(LearnsInBatches):
         self._critics = TwinCritics(spec, config.hidden).to(device)
         self._targets = frozen_copy(self._critics)
         self._temperature = Temperature(config.initial_temperature).to(device)
+        actor, temperature = Weights(self._actor), Weights(self._temperature)
+        self._critic_weights, self._target_weights = Weights(self._critics), Weights(self._targets)
         rate, norm, decay = config.learning_rate, config.max_gradient_norm, config.weight_decay
-        self._actor_step = adam_of(self._actor, rate, norm, decay)
-        self._critic_step = adam_of(self._critics, rate, norm, decay)
-        rate = config.temperature_learning_rate
-        self._temperature_step = adam_of(self._temperature, rate, norm)
-        self._saved = SavedParts(
-            {"critics": self._critics, "targets": self._targets},
+        self._actor_step = adam_of(actor, rate, norm, decay)
+        self._critic_step = adam_of(self._critic_weights, rate, norm, decay)
+        self._temperature_step = adam_of(temperature, config.temperature_learning_rate, norm)
+        super().__init__(
+            actor,
             {
+                "critics": self._critic_weights,
+                "targets": self._target_weights,
+                "temperature": temperature,
                 "actor_step": self._actor_step,
                 "critic_step": self._critic_step,
                 "temperature_step": self._temperature_step,
@@ -144,29 +141,20 @@ class DiscreteSacLearner(LearnsInBatches):
         temperature = self._temperature().detach()
         target = soft_target(self._actor, self._targets, batch, temperature, self._config.discount)
         errors = self._critics.chosen(batch) - target
-        metrics = named("critic", self._critic_step.descend(critic_loss(errors, batch.weight)))
-        if "skipped_non_finite" in metrics:
-            return Update(metrics)
-        metrics |= self._improve(batch, temperature)
-        move_towards(self._targets, self._critics, self._config.target_mix)
-        return Update(metrics | {"mean_target": float(target.mean())}, mean_error(errors))
+        step = self._critic_step.descend(critic_loss(errors, batch.weight))
+        metrics = named("critic", step) | self._improve(batch, temperature, step)
+        self._target_weights.move_towards(self._critic_weights, self._config.target_mix, step.moved)
+        self.updates += 1
+        return Update(metrics | {"mean_target": target.mean()}, mean_error(errors))
 
-    def _improve(self, batch: TransitionBatch, temperature: torch.Tensor) -> dict[str, float]:
+    def _improve(
+        self, batch: TransitionBatch, temperature: torch.Tensor, after: Step
+    ) -> dict[str, torch.Tensor]:
         """Moves the actor, and then the temperature by the entropy that it had."""
         loss, entropy = actor_loss(self._actor, self._critics, batch, temperature)
-        metrics = named("actor", self._actor_step.descend(loss))
-        if "skipped_non_finite" in metrics:
-            return metrics
-        sizes = batch.actions.offsets[1:] - batch.actions.offsets[:-1]
-        aim = self._config.target_entropy_share * sizes.to(entropy).log()
+        step = self._actor_step.descend(loss, after)
+        metrics = named("actor", step)
+        aim = self._config.target_entropy_share * batch.actions.lengths().to(entropy).log()
         moved = temperature_loss(self._temperature.log, entropy, aim, batch.weight)
-        metrics |= named("temperature", self._temperature_step.descend(moved))
-        return metrics | {"temperature": float(temperature), "entropy": float(entropy.mean())}
-
-    def training_state(self) -> TrainingState:
-        log_temperature = self._temperature.log.detach().clone()
-        return self._saved.training_state() | {"log_temperature": log_temperature}
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
-        self._temperature.load_state_dict({"log": state["log_temperature"]})
+        metrics |= named("temperature", self._temperature_step.descend(moved, step))
+        return metrics | {"temperature": temperature, "entropy": entropy.mean()}

@@ -39,5 +39,5 @@ class PpoConfig(ProximalConfig):
 def set_chances(actor: ActionValueNetwork, judged: Judged) -> tuple[torch.Tensor, torch.Tensor]:
     """`Chances` over the available actions."""
     log_p = log_policy(actor, judged.state, judged.actions)
-    chosen = log_p[judged.chosen_rows()]
-    return chosen, entropies(log_p, judged.actions.segments(), len(judged.state))
+    chosen = log_p.index_select(0, judged.chosen_rows())
+    return chosen, entropies(log_p, judged.actions)

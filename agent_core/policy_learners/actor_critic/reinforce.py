@@ -17,13 +17,15 @@ from agent_core.interfaces import (
     Capability,
     PolicyLearner,
     PolicyLearnerConfig,
+    Runner,
     ServedPolicy,
-    TrainingState,
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, StateNetwork
 from agent_core.policy_learners.actor import ActorPolicy, chosen_log_probability
-from agent_core.policy_learners.parts import LearnsInBatches, SavedParts, adam_of, named
+from agent_core.policy_learners.gradient import Step
+from agent_core.policy_learners.parts import LearnsInBatches, Part, adam_of, named
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, Rollout, TransitionBatch
 
 
@@ -68,13 +70,14 @@ class Baseline:
 
     def __init__(self, config: ReinforceConfig, spec: ProblemSpec, policy: ActorPolicy) -> None:
         self.network = StateNetwork(spec, config.hidden).to(policy.network.out.weight.device)
+        self.weights = Weights(self.network)
         norm, decay = config.max_gradient_norm, config.weight_decay
-        self.step = adam_of(self.network, config.baseline_learning_rate, norm, decay)
+        self.step = adam_of(self.weights, config.baseline_learning_rate, norm, decay)
 
-    def descend(self, batch: TransitionBatch, returns: torch.Tensor) -> dict[str, float]:
+    def descend(self, batch: TransitionBatch, returns: torch.Tensor, after: Step) -> Step:
         """One step on the squared errors against `returns` `[B]`."""
         errors = self.network(batch.state) - returns
-        return self.step.descend(0.5 * (batch.weight * errors.square()).mean())
+        return self.step.descend(0.5 * (batch.weight * errors.square()).mean(), after)
 
 
 class ReinforceLearner(LearnsInBatches):
@@ -88,35 +91,30 @@ class ReinforceLearner(LearnsInBatches):
         self._actor = policy.network
         self._baseline = baseline
         norm, decay = config.max_gradient_norm, config.weight_decay
-        self._step = adam_of(self._actor, config.learning_rate, norm, decay)
-        saved = SavedParts({}, {"step": self._step})
+        weights = Weights(self._actor)
+        self._step = adam_of(weights, config.learning_rate, norm, decay)
+        parts: dict[str, Part] = {"step": self._step}
         if baseline is not None:
-            steps = {"step": self._step, "baseline_step": baseline.step}
-            saved = SavedParts({"baseline": baseline.network}, steps)
-        self._saved = saved
+            parts |= {"baseline": baseline.weights, "baseline_step": baseline.step}
+        super().__init__(weights, parts)
 
     def update(self, batch: TransitionBatch) -> Update:
         del batch  # `learn_rollout` does all learning
         return Update({})
 
-    def learn_rollout(self, rollout: Rollout, generator: torch.Generator) -> list[Update]:
+    def learn_rollout(
+        self, rollout: Rollout, generator: torch.Generator, run: Runner
+    ) -> list[Update]:
         """One step on everything."""
-        del generator  # nothing is drawn
+        del generator, run  # nothing is drawn, and there is one batch
         batch = rollout.batch
         returns, advantage = self._returns(rollout)
-        metrics = self._step.descend(reinforce_loss(self._actor, batch, advantage))
-        if "skipped_non_finite" in metrics:
-            return [Update(metrics)]
-        metrics |= {"mean_return": float(returns[rollout.offsets[:-1]].mean())}
+        step = self._step.descend(reinforce_loss(self._actor, batch, advantage))
+        metrics = step.metrics | {"mean_return": returns[rollout.offsets[:-1]].mean()}
         if self._baseline is not None:
-            metrics |= named("baseline", self._baseline.descend(batch, returns))
+            metrics |= named("baseline", self._baseline.descend(batch, returns, step))
+        self.updates += 1
         return [Update(metrics)]
-
-    def training_state(self) -> TrainingState:
-        return self._saved.training_state()
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
 
     @torch.no_grad()
     def _returns(self, rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:

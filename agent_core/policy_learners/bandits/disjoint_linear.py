@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 
 from agent_core.functional import bayes
+from agent_core.functional.segments import spread
 from agent_core.interfaces import (
     Capability,
     Policy,
@@ -95,7 +96,7 @@ class DisjointLinearPolicy(Policy):
 
     def values(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
         positions, features = self.split(actions.features)
-        x = joint_features(state.index_select(0, actions.segments()), features)
+        x = joint_features(spread(state, actions), features)
         is_known, slot = _found(positions, self.arms)
         return torch.where(is_known, (x * self.mean[slot]).sum(1), 0.0).float()
 

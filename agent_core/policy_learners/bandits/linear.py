@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 
 from agent_core.functional import bayes
+from agent_core.functional.segments import spread
 from agent_core.interfaces import (
     Capability,
     Policy,
@@ -82,7 +83,7 @@ class LinearPolicy(Policy):
         return (left.unsqueeze(2) * right.unsqueeze(1)).flatten(1)
 
     def values(self, state: torch.Tensor, actions: RaggedActions) -> torch.Tensor:
-        repeated = state.index_select(0, actions.segments())
+        repeated = spread(state, actions)
         return (self.features(repeated, actions.features) @ self.mean).float()
 
     def scorer(self) -> Scorer:

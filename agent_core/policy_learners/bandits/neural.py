@@ -13,7 +13,6 @@ import torch
 from pydantic import Field, PositiveInt
 from torch.nn import functional
 
-from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import (
     Capability,
     Policy,
@@ -21,11 +20,11 @@ from agent_core.interfaces import (
     PolicyLearnerConfig,
     Scorer,
     ServedPolicy,
-    TrainingState,
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
 from agent_core.policy_learners.parts import LearnsInBatches, adam_of
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import (
     ActionScores,
     Doubles,
@@ -102,26 +101,21 @@ class NeuralLearner(LearnsInBatches):
         self.policy: ServedPolicy = policy
         self._trained = policy
         rate, decay = config.learning_rate, config.weight_decay
-        self._step = adam_of(policy.network, rate, config.max_gradient_norm, decay)
+        weights = Weights(policy.network)
+        self._step = adam_of(weights, rate, config.max_gradient_norm, decay)
+        super().__init__(weights, {"step": self._step})
 
     def update(self, batch: TransitionBatch) -> Update:
+        self.updates += 1
         output = self._trained.network.pairs(batch.state, batch.chosen_features())
         if not self._trained.is_logistic:
-            metrics = self._step.descend(
-                (batch.weight * squared_losses(output, batch.reward)).mean()
-            )
-            return Update(metrics, (output.detach() - batch.reward).abs())
+            step = self._step.descend((batch.weight * squared_losses(output, batch.reward)).mean())
+            return Update(step.metrics, (output.detach() - batch.reward).abs())
         reward = batch.reward.clamp(0, 1)
-        metrics = self._step.descend((batch.weight * log_losses(output, reward)).mean())
-        outside = float((reward != batch.reward).float().mean())
+        step = self._step.descend((batch.weight * log_losses(output, reward)).mean())
+        outside = (reward != batch.reward).float().mean()
         errors = (output.detach().sigmoid() - reward).abs()
-        return Update(metrics | {"rewards_outside": outside}, errors)
-
-    def training_state(self) -> TrainingState:
-        return under("step", self._step.training_state())
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._step.load_training_state(below("step", state))
+        return Update(step.metrics | {"rewards_outside": outside}, errors)
 
 
 class _LogisticScorer:

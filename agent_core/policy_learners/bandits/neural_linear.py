@@ -23,11 +23,11 @@ from agent_core.interfaces import (
     PolicyLearnerConfig,
     Scorer,
     ServedPolicy,
-    TrainingState,
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, JointFeatures, NumpyFeatures
-from agent_core.policy_learners.parts import SavedParts, adam_of
+from agent_core.policy_learners.parts import LearnsInBatches, adam_of
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import (
     ActionScores,
     Doubles,
@@ -94,7 +94,7 @@ class NeuralLinearPolicy(Policy):
         return _NeuralLinearScorer(self)
 
 
-class NeuralLinearLearner:
+class NeuralLinearLearner(LearnsInBatches):
     """Trains a copy of the served features by squared loss; the head is closed form.
 
     Of the state that `training_state` holds, `network` is the copy in training and its output layer.
@@ -109,8 +109,9 @@ class NeuralLinearLearner:
         self._network = ActionValueNetwork(spec, config.hidden).to(policy.mean.device)
         self._network.features.load_state_dict(policy.body.state_dict())
         rate, decay = config.learning_rate, config.weight_decay
-        self._step = adam_of(self._network, rate, config.max_gradient_norm, decay)
-        self._saved = SavedParts({"network": self._network}, {"step": self._step})
+        weights = Weights(self._network)
+        self._step = adam_of(weights, rate, config.max_gradient_norm, decay)
+        super().__init__(None, {"network": weights, "step": self._step})
 
     def observe(self, new: TransitionBatch) -> None:
         served = self._served
@@ -121,8 +122,9 @@ class NeuralLinearLearner:
     def update(self, batch: TransitionBatch) -> Update:
         predicted = self._network.pairs(batch.state, batch.chosen_features())
         errors = (predicted - batch.reward).square()
-        metrics = self._step.descend((batch.weight * errors).mean())
-        return Update(metrics, errors.detach().sqrt())
+        step = self._step.descend((batch.weight * errors).mean())
+        self.updates += 1
+        return Update(step.metrics, errors.detach().sqrt())
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         """Serves the trained features, with the posterior of everything under them."""
@@ -138,12 +140,6 @@ class NeuralLinearLearner:
         mean, factor = bayes.ridge_solution(precision, moment)
         served.mean.copy_(mean)
         served.factor.copy_(factor)
-
-    def training_state(self) -> TrainingState:
-        return self._saved.training_state()
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._saved.load_training_state(state)
 
 
 class _NeuralLinearScorer:

@@ -13,6 +13,7 @@ from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.policy_learners.actor import ActorPolicy, chosen_log_probability
 from agent_core.policy_learners.cloning import CloningConfig, CloningLearner
 from agent_core.policy_learners.parts import adam_of
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, TransitionBatch
 
 
@@ -31,7 +32,7 @@ class BehaviourCloningConfig(CloningConfig):
     def build_learner(self, policy: ActorPolicy, spec: ProblemSpec) -> PolicyLearner:
         del spec
         actor, norm = policy.network, self.max_gradient_norm
-        step = adam_of(actor, self.learning_rate, norm, self.weight_decay)
+        step = adam_of(Weights(actor), self.learning_rate, norm, self.weight_decay)
         return CloningLearner(policy, partial(cloning_loss, actor), step)
 
 

@@ -15,6 +15,7 @@ from agent_core.networks.box import TruncatedGaussianActor
 from agent_core.policy_learners.box import TruncatedGaussianPolicy, chosen_log_density
 from agent_core.policy_learners.cloning import CloningConfig, CloningLearner
 from agent_core.policy_learners.parts import adam_of
+from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, TransitionBatch
 
 
@@ -31,7 +32,7 @@ class ContinuousCloningConfig(CloningConfig):
 
     def build_learner(self, policy: TruncatedGaussianPolicy, spec: ProblemSpec) -> PolicyLearner:
         del spec
-        step = adam_of(policy.actor, self.learning_rate, self.max_gradient_norm)
+        step = adam_of(Weights(policy.actor), self.learning_rate, self.max_gradient_norm)
         return CloningLearner(policy, partial(density_loss, policy.actor), step)
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from agent_core.functional.segments import segment_max, segment_sum
+from agent_core.functional.segments import segment_max, segment_sum, spread
 from agent_core.interfaces import Capability, PolicyLearner
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.policy_learners.temporal_difference import (
@@ -54,10 +54,9 @@ def conservatism(
 
     Kumar et al. 2020, eq. 4. `chosen`: `[B]`, the rows that were taken.
     """
-    segments, count = actions.segments(), len(chosen)
-    highest = segment_max(values.detach(), segments, count)
-    shifted = (values - highest.index_select(0, segments)).exp()
-    soft_maximum = highest + segment_sum(shifted, segments, count).log()
+    highest = segment_max(values.detach(), actions)
+    shifted = (values - spread(highest, actions)).exp()
+    soft_maximum = highest + segment_sum(shifted, actions).log()
     return soft_maximum - values.index_select(0, chosen)
 
 

@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 
 from agent_core.functional.batch_draws import batch_keys, normals
+from agent_core.functional.segments import spread
 from agent_core.interfaces import Capability, Policy, PolicyLearner, Scorer
 from agent_core.networks.epinet import EpistemicNetwork, NumpyEpistemic
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyOutputs
@@ -169,7 +170,7 @@ def losses_at(
     The same index is on both sides, and so is the prior: an opinion is consistent with itself from step
     to step. Errors are the mean over the indices.
     """
-    following = index.index_select(0, batch.next_actions.segments())
+    following = spread(index, batch.next_actions)
     opinions = policy.members(target, batch.next_state, batch.next_actions, following)
     wanted = members_target(opinions, batch, discount)
     wanted = wanted + noise_scale * reward_noise(batch.key, index)

@@ -18,7 +18,7 @@ from torch import nn
 from agent_core.functional.batch_draws import batch_keys
 from agent_core.functional.draws import uniforms
 from agent_core.functional.quantiles import midpoints, quantile_huber, worth
-from agent_core.functional.segment_choice import at_rows, segment_argmax
+from agent_core.functional.segments import at_rows, segment_argmax
 from agent_core.interfaces import Capability, Policy, PolicyLearner, Scorer
 from agent_core.networks.perceptrons import JointFeatures, NumpyFeatures
 from agent_core.policy_learners.quantile_policy import QuantileScorer
@@ -123,7 +123,7 @@ def implicit_target(
     following = batch.next_actions
     features = target.features(batch.next_state, following)
     on_grid = target.grid(batch.next_state, following, midpoints(grid).to(taus))
-    best = segment_argmax(worth(on_grid, risk), following.segments(), len(batch.reward))
+    best = segment_argmax(worth(on_grid, risk), following)
     quantiles = target.pairs(at_rows(features, best), taus)
     exists = batch.bootstraps * (best < len(following.features))
     return batch.reward.unsqueeze(1) + discount * exists.unsqueeze(1) * quantiles

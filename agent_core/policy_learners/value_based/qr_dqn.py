@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 
 from agent_core.functional.quantiles import midpoints, quantile_huber, worth
-from agent_core.functional.segment_choice import at_rows, segment_argmax
+from agent_core.functional.segments import at_rows, segment_argmax
 from agent_core.interfaces import Capability, Policy, PolicyLearner, Scorer
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyOutputs
 from agent_core.policy_learners.quantile_policy import QuantileScorer
@@ -74,7 +74,7 @@ def quantile_target(
     """
     following = batch.next_actions
     quantiles = target(batch.next_state, following)
-    best = segment_argmax(worth(quantiles, risk), following.segments(), len(batch.reward))
+    best = segment_argmax(worth(quantiles, risk), following)
     bootstraps = discount * batch.bootstraps
     return batch.reward.unsqueeze(1) + bootstraps.unsqueeze(1) * at_rows(quantiles, best)
 

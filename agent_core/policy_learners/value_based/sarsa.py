@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from agent_core.functional.segment_choice import at_rows
+from agent_core.functional.segments import at_rows
 from agent_core.functional.td import one_step_target
 from agent_core.interfaces import Capability, PolicyLearner
 from agent_core.networks.perceptrons import ActionValueNetwork
@@ -20,7 +20,6 @@ from agent_core.policy_learners.temporal_difference import (
     HuberConfig,
     Losses,
     TemporalDifferenceLearner,
-    ValueNetwork,
     huber_losses,
 )
 from agent_core.types import ProblemSpec, TransitionBatch
@@ -43,7 +42,9 @@ class DeepSarsaConfig(HuberConfig):
         return TemporalDifferenceLearner(policy, policy.network, loss, self)
 
 
-def sarsa_target(target: ValueNetwork, batch: TransitionBatch, discount: float) -> torch.Tensor:
+def sarsa_target(
+    target: ActionValueNetwork, batch: TransitionBatch, discount: float
+) -> torch.Tensor:
     """`[B]`: reward + discount * the value under `target` of the action taken next.
 
     Sutton & Barto 2018, eq. 6.7. Where that action is unknown the reward alone is left, which `counts`
@@ -52,7 +53,9 @@ def sarsa_target(target: ValueNetwork, batch: TransitionBatch, discount: float) 
     following = batch.next_actions
     taken = following.offsets[:-1] + batch.next_action
     rows = torch.where(batch.next_action < 0, len(following.features), taken)
-    value = at_rows(target(batch.next_state, following), rows)
+    # Only the one action that was taken is valued: a set may have hundreds.
+    value = target.pairs(batch.next_state, at_rows(following.features, rows))
+    value = value * (batch.next_action >= 0)
     return one_step_target(batch.reward, batch.bootstraps, value, discount)
 
 
@@ -63,7 +66,7 @@ def counts(batch: TransitionBatch) -> torch.Tensor:
 
 def sarsa_losses(
     trained: ActionValueNetwork,
-    target: ValueNetwork,
+    target: ActionValueNetwork,
     batch: TransitionBatch,
     discount: float,
     bend: float | None = 1.0,

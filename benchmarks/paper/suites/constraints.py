@@ -12,7 +12,7 @@ import gymnasium
 
 from benchmarks.paper import settings
 from benchmarks.paper.environments.wrappers import ChargesEnergy
-from benchmarks.paper.results import Finding, Measured, mean, not_run, standard_error
+from benchmarks.paper.results import Finding, Measured, mean, not_run, over_seeds
 from benchmarks.paper.suite import Arm, Environment, Online, Request, Suite
 
 TASKS: Final[dict[str, tuple[int, tuple[float, float]]]] = {
@@ -72,20 +72,16 @@ def judge(measured: Measured) -> dict[str, Finding]:
 
 def _keeps(measured: Measured, task: str, kind: str, limit: float) -> Finding:
     arm, free = _arm(task, kind, limit), _arm(task, kind, None)
-    reference = (
-        f"a cost per step of {limit:g}, at most {_SLACK:g} times as much in the last 5,000 steps"
-    )
+    source = f"at most {_SLACK:g} times the limit, over the last 5,000 steps"
     if not measured.has(arm, free):
-        return not_run(reference)
-    costs = measured.number(arm, "cost_per_step")
-    found = {
-        "cost_per_step": mean(costs),
-        "standard_error": standard_error(costs),
+        return not_run(source)
+    found = over_seeds("cost_per_step", measured.number(arm, "cost_per_step")) | {
         "return": mean(measured.last(arm)),
         "free_cost_per_step": mean(measured.number(free, "cost_per_step")),
         "free_return": mean(measured.last(free)),
     }
-    return Finding(found, reference, found["cost_per_step"] <= _SLACK * limit)
+    holds = found["cost_per_step"] <= _SLACK * limit
+    return Finding(found, {"cost_per_step": limit}, source, holds)
 
 
 SUITE: Final = Suite("constraints", "Constrained control", arms, judge)

@@ -13,7 +13,7 @@ import gymnasium
 
 from benchmarks.paper import settings
 from benchmarks.paper.peers import Peer, peer_settings
-from benchmarks.paper.results import Finding, Measured, mean, not_run, standard_error
+from benchmarks.paper.results import Finding, Measured, not_run, over_seeds
 from benchmarks.paper.suite import Arm, Environment, Online, Request, Suite
 
 STEPS: Final = 100_000
@@ -50,17 +50,16 @@ def judge(measured: Measured) -> dict[str, Finding]:
 
 def _compared(measured: Measured, task: str, kind: str) -> Finding:
     ours, peer = f"{task}: {kind}", _peer(task, kind)
-    reference = "stable-baselines3 with the same settings, less two standard errors of both"
+    source = "at least stable-baselines3 with the same settings, less two standard errors of both"
     if not measured.has(ours):
-        return not_run(reference)
-    returns = measured.number(ours, "greedy_return")
-    found = {"greedy_return": mean(returns), "standard_error": standard_error(returns)}
+        return not_run(source)
+    found = over_seeds("greedy_return", measured.number(ours, "greedy_return"))
     if not measured.has(peer):
-        return Finding(found, reference, None)
-    theirs = measured.number(peer, "greedy_return")
-    found |= {"peer": mean(theirs), "peer_standard_error": standard_error(theirs)}
-    slack = 2 * (found["standard_error"] + found["peer_standard_error"])
-    return Finding(found, reference, found["greedy_return"] >= found["peer"] - slack)
+        return Finding(found, {}, source, None)
+    theirs = over_seeds("greedy_return", measured.number(peer, "greedy_return"))
+    slack = 2 * (found["standard_error"] + theirs["standard_error"])
+    holds = found["greedy_return"] >= theirs["greedy_return"] - slack
+    return Finding(found, theirs, source, holds)
 
 
 SUITE: Final = Suite("control", "Continuous control", arms, judge)

@@ -5,17 +5,20 @@ Osband et al. 2016 give every opinion a prior that it never unlearns; without on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from operator import ge, lt
 from typing import Any, Final
 
 from benchmarks.paper import settings
 from benchmarks.paper.environments.deep_sea import OPTIMAL_RETURN, DeepSea
-from benchmarks.paper.results import Finding, Measured, mean, not_run, standard_error
+from benchmarks.paper.results import Finding, Measured, mean, not_run, over_seeds
 from benchmarks.paper.suite import Arm, Online, Request, Suite
 
 SIZES: Final = {10: 100_000, 20: 400_000}
 """Rows and columns, and environment steps; the paper takes 10 and 10^6."""
 _SWAP_STEPS: Final = 10
+_SHARE: Final = 0.5
 _DEEP: Final[dict[str, Any]] = {"exploration": {"kind": "deep"}}
 
 
@@ -46,28 +49,25 @@ def judge(measured: Measured) -> dict[str, Finding]:
 
 
 def _solves(measured: Measured, size: int) -> Finding:
-    reference = (
-        f"half of the seeds or more play the optimum of {OPTIMAL_RETURN} without exploration"
-    )
-    return _solved(measured, _arm("bootstrapped", size), reference, lambda share: share >= 0.5)
+    source = "at least this share of the seeds plays the optimum without exploration"
+    return _solved(measured, _arm("bootstrapped", size), source, ge)
 
 
 def _fails(measured: Measured, size: int) -> Finding:
-    reference = "fewer than half of the seeds find the treasure"
-    return _solved(measured, _arm("epsilon-greedy", size), reference, lambda share: share < 0.5)
+    source = "a smaller share of the seeds finds the treasure"
+    return _solved(measured, _arm("epsilon-greedy", size), source, lt)
 
 
-def _solved(measured: Measured, arm: str, reference: str, is_met: Any) -> Finding:
+def _solved(
+    measured: Measured, arm: str, source: str, is_met: Callable[[float, float], bool]
+) -> Finding:
     if not measured.has(arm):
-        return not_run(reference)
+        return not_run(source)
     returns = measured.number(arm, "greedy_return")
     share = mean([float(one > OPTIMAL_RETURN - 1e-6) for one in returns])
-    found = {
-        "share_of_seeds": share,
-        "return": mean(returns),
-        "standard_error": standard_error(returns),
-    }
-    return Finding(found, reference, is_met(share))
+    found = {"share_of_seeds": share} | over_seeds("return", returns)
+    reference = {"share_of_seeds": _SHARE, "return": OPTIMAL_RETURN}
+    return Finding(found, reference, source, is_met(share, _SHARE))
 
 
 SUITE: Final = Suite("deep_sea", "Deep Sea", arms, judge)

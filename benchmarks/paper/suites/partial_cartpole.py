@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from benchmarks.paper import settings
 from benchmarks.paper.environments.partial_cartpole import PartialCartPole
-from benchmarks.paper.results import Finding, Measured, mean, not_run, standard_error
+from benchmarks.paper.results import Finding, Measured, not_run, over_seeds
 from benchmarks.paper.suite import Arm, Online, Request, Suite
 
 STEPS: Final = 100_000
@@ -37,17 +37,12 @@ def judge(measured: Measured) -> dict[str, Finding]:
 
 
 def _pays(measured: Measured, arm: str) -> Finding:
-    reference = f"at least {_FACTOR:g} times the return of DQN without a history"
+    source = f"at least {_FACTOR:g} times the return of DQN without a history"
     if not measured.has(arm, "no history"):
-        return not_run(reference)
-    with_it, without = measured.last(arm), measured.last("no history")
-    found = {
-        "return": mean(with_it),
-        "standard_error": standard_error(with_it),
-        "without": mean(without),
-        "without_standard_error": standard_error(without),
-    }
-    return Finding(found, reference, found["return"] >= _FACTOR * found["without"])
+        return not_run(source)
+    found = over_seeds("return", measured.last(arm))
+    without = over_seeds("return", measured.last("no history"))
+    return Finding(found, without, source, found["return"] >= _FACTOR * without["return"])
 
 
 SUITE: Final = Suite("partial_cartpole", "Partially observed CartPole", arms, judge)

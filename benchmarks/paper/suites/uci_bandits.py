@@ -17,7 +17,7 @@ from typing import Any, Final
 from benchmarks.paper import settings
 from benchmarks.paper.environments.label_bandit import LabelBandit, LabelTable, load_table
 from benchmarks.paper.loop import Session
-from benchmarks.paper.results import Finding, Measured, Outcome, mean, standard_error
+from benchmarks.paper.results import Finding, Measured, Outcome, over_seeds
 from benchmarks.paper.suite import Arm, Environment, Online, Request, Suite, Tick, parsed, why_not
 
 STEPS: Final = 20_000
@@ -108,17 +108,11 @@ def judge(measured: Measured) -> dict[str, Finding]:
 def _matches(measured: Measured, arm: str) -> Finding:
     """Whether it is no more than two standard errors of the difference behind."""
     table = arm.partition(":")[0]
-    online, offline = measured.last(arm), measured.last(f"{table}: {_OFFLINE}")
-    errors = standard_error(online), standard_error(offline)
-    found = {
-        "reward": mean(online),
-        "standard_error": errors[0],
-        "offline_reward": mean(offline),
-        "offline_standard_error": errors[1],
-    }
-    holds = found["reward"] >= found["offline_reward"] - 2 * math.hypot(*errors)
-    reference = "the offline learner on as many uniformly labelled rows"
-    return Finding(found, reference, holds)
+    online = over_seeds("reward", measured.last(arm))
+    offline = over_seeds("reward", measured.last(f"{table}: {_OFFLINE}"))
+    slack = 2 * math.hypot(online["standard_error"], offline["standard_error"])
+    source = "the offline learner on as many uniformly labelled rows, less two standard errors"
+    return Finding(online, offline, source, online["reward"] >= offline["reward"] - slack)
 
 
 SUITE: Final = Suite("uci_bandits", "Tables with labels as bandits", arms, judge)

@@ -20,14 +20,14 @@ def _cold(dim: int, ridge: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.zeros(dim, dtype=torch.float64), bayes.prior_factor(dim, ridge)
 
 
-def _close(got: torch.Tensor, expected: list[float] | list[list[float]]) -> None:
+def _assert_close(got: torch.Tensor, expected: list[float] | list[list[float]]) -> None:
     torch.testing.assert_close(got, torch.tensor(expected, dtype=torch.float64))
 
 
 def test_the_prior_is_as_wide_as_its_ridge_says() -> None:
     factor = bayes.prior_factor(2, ridge=4.0)
 
-    _close(factor @ factor.T, [[0.25, 0.0], [0.0, 0.25]])
+    _assert_close(factor @ factor.T, [[0.25, 0.0], [0.0, 0.25]])
 
 
 def test_one_observation_in_two_dimensions() -> None:
@@ -36,8 +36,8 @@ def test_one_observation_in_two_dimensions() -> None:
     bayes.condition_(mean, factor, _vector(1.0, 1.0), _vector(3.0).squeeze())
 
     # Precision I + x x' = [[2, 1], [1, 2]], its inverse [[2, -1], [-1, 2]] / 3, times x * 3 = (3, 3).
-    _close(factor @ factor.T, [[2 / 3, -1 / 3], [-1 / 3, 2 / 3]])
-    _close(mean, [1.0, 1.0])
+    _assert_close(factor @ factor.T, [[2 / 3, -1 / 3], [-1 / 3, 2 / 3]])
+    _assert_close(mean, [1.0, 1.0])
 
 
 def test_a_second_observation_counts_on_top_of_the_first() -> None:
@@ -47,8 +47,8 @@ def test_a_second_observation_counts_on_top_of_the_first() -> None:
     bayes.condition_(mean, factor, _vector(1.0, 0.0), _vector(1.0).squeeze())
 
     # Precision [[3, 1], [1, 2]], inverse [[2, -1], [-1, 3]] / 5, moment (3 + 1, 3): (8 - 3, -4 + 9) / 5.
-    _close(factor @ factor.T, [[0.4, -0.2], [-0.2, 0.6]])
-    _close(mean, [1.0, 1.0])
+    _assert_close(factor @ factor.T, [[0.4, -0.2], [-0.2, 0.6]])
+    _assert_close(mean, [1.0, 1.0])
 
 
 def test_features_of_zero_change_nothing() -> None:
@@ -56,8 +56,8 @@ def test_features_of_zero_change_nothing() -> None:
 
     bayes.condition_(mean, factor, _vector(0.0, 0.0), _vector(5.0).squeeze())
 
-    _close(factor, [[1.0, 0.0], [0.0, 1.0]])
-    _close(mean, [0.0, 0.0])
+    _assert_close(factor, [[1.0, 0.0], [0.0, 1.0]])
+    _assert_close(mean, [0.0, 0.0])
 
 
 def test_forgetting_keeps_a_part_of_the_old_evidence() -> None:
@@ -67,8 +67,8 @@ def test_forgetting_keeps_a_part_of_the_old_evidence() -> None:
     bayes.condition_(mean, factor, _vector(1.0), _vector(1.0).squeeze(), forgetting=0.5)
 
     # Precision 1 -> 0.5 + 1 = 1.5 -> 0.75 + 1 = 1.75. Moment 0 -> 4 -> 2 + 1 = 3. Mean 3 / 1.75.
-    _close(factor @ factor.T, [[1 / 1.75]])
-    _close(mean, [3 / 1.75])
+    _assert_close(factor @ factor.T, [[1 / 1.75]])
+    _assert_close(mean, [3 / 1.75])
 
 
 def test_forgetting_leaves_alone_what_new_evidence_says_nothing_about() -> None:
@@ -78,7 +78,7 @@ def test_forgetting_leaves_alone_what_new_evidence_says_nothing_about() -> None:
         bayes.condition_(mean, factor, _vector(1.0, 0.0), _vector(1.0).squeeze(), forgetting=0.9)
 
     # Along the first axis the precision settles where p = 0.9 p + 1, so p = 10; the second keeps 1.
-    _close(factor @ factor.T, [[0.1, 0.0], [0.0, 1.0]])
+    _assert_close(factor @ factor.T, [[0.1, 0.0], [0.0, 1.0]])
 
 
 _ROWS = st.integers(1, 12).flatmap(

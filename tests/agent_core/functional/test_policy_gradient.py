@@ -17,41 +17,40 @@ from agent_core.functional.policy_gradient import (
     log_probabilities,
     standardized,
 )
+from tests.support.learners import sets_of
 
 _LN2, _LN3 = math.log(2), math.log(3)
-# Sets of 2, 0 and 3 actions.
-_SEGMENTS = torch.tensor([0, 0, 2, 2, 2])
+_SETS = sets_of(2, 0, 3)
 
 
 def test_log_probabilities_are_those_of_each_set_by_itself() -> None:
     # Weights 1 : 3, and 1 : 1 : 2.
     logits = torch.tensor([0.0, _LN3, 5.0, 5.0, 5.0 + _LN2])
 
-    log_p = log_probabilities(logits, _SEGMENTS, 3)
+    log_p = log_probabilities(logits, _SETS)
 
     torch.testing.assert_close(log_p.exp(), torch.tensor([0.25, 0.75, 0.25, 0.25, 0.5]))
 
 
 def test_large_logits_do_not_overflow() -> None:
-    log_p = log_probabilities(torch.tensor([1000.0, 0.0]), torch.tensor([0, 0]), 1)
+    log_p = log_probabilities(torch.tensor([1000.0, 0.0]), sets_of(2))
 
     assert log_p.tolist() == [0.0, -1000.0]
 
 
 def test_entropies_are_in_nats_and_an_empty_set_has_none() -> None:
     # Even over two: ln 2. Even over three: ln 3.
-    log_p = log_probabilities(torch.zeros(5), _SEGMENTS, 3)
+    log_p = log_probabilities(torch.zeros(5), _SETS)
 
-    torch.testing.assert_close(entropies(log_p, _SEGMENTS, 3), torch.tensor([_LN2, 0.0, _LN3]))
+    torch.testing.assert_close(entropies(log_p, _SETS), torch.tensor([_LN2, 0.0, _LN3]))
 
 
 def test_the_entropy_has_a_gradient() -> None:
     # For p = (1/4, 3/4): dH/dlogit = -p (ln p + H) and H = (ln 4) / 4 + (3/4) ln(4/3) = 2 ln 2 - (3/4) ln 3.
     # Of the first: -(1/4) (-2 ln 2 + 2 ln 2 - (3/4) ln 3) = (3/16) ln 3; of the second the opposite.
     logits = torch.tensor([0.0, _LN3], requires_grad=True)
-    segments = torch.tensor([0, 0])
 
-    entropies(log_probabilities(logits, segments, 1), segments, 1).sum().backward()
+    entropies(log_probabilities(logits, sets_of(2)), sets_of(2)).sum().backward()
 
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad, torch.tensor([3 / 16 * _LN3, -3 / 16 * _LN3]))
@@ -60,8 +59,8 @@ def test_the_entropy_has_a_gradient() -> None:
 def test_an_empty_set_puts_no_nan_into_the_gradient() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, 0.0, 1.0], requires_grad=True)
 
-    log_p = log_probabilities(logits, _SEGMENTS, 3)
-    (entropies(log_p, _SEGMENTS, 3).sum() + log_p.sum()).backward()
+    log_p = log_probabilities(logits, _SETS)
+    (entropies(log_p, _SETS).sum() + log_p.sum()).backward()
 
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
@@ -69,22 +68,22 @@ def test_an_empty_set_puts_no_nan_into_the_gradient() -> None:
 
 def test_expectations_are_means_under_each_distribution() -> None:
     # 1/4 * 8 + 3/4 * 4, nothing, and the mean of 3, 6, 9.
-    log_p = log_probabilities(torch.tensor([0.0, _LN3, 0.0, 0.0, 0.0]), _SEGMENTS, 3)
+    log_p = log_probabilities(torch.tensor([0.0, _LN3, 0.0, 0.0, 0.0]), _SETS)
     values = torch.tensor([8.0, 4.0, 3.0, 6.0, 9.0])
 
-    means = expectations(values, log_p, _SEGMENTS, 3)
+    means = expectations(values, log_p, _SETS)
 
     torch.testing.assert_close(means, torch.tensor([5.0, 0.0, 6.0]))
 
 
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=5), seed=st.integers(0, 1000))
 def test_every_set_sums_to_one(sizes: list[int], seed: int) -> None:
-    segments = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    sets = sets_of(*sizes)
     logits = torch.randn(sum(sizes), generator=torch.Generator().manual_seed(seed)) * 10
 
-    p = log_probabilities(logits, segments, len(sizes)).exp()
+    p = log_probabilities(logits, sets).exp()
 
-    totals = torch.zeros(len(sizes)).index_add(0, segments, p)
+    totals = torch.zeros(len(sizes)).index_add(0, sets.segments(), p)
     torch.testing.assert_close(totals, torch.ones(len(sizes)))
 
 

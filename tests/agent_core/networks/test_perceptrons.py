@@ -90,3 +90,18 @@ def test_scoring_does_not_write_into_what_was_prepared() -> None:
     scorer.score(np.zeros(0, np.float32), prepared)
 
     np.testing.assert_array_equal(prepared, before)
+
+
+@pytest.mark.parametrize("state_dim", [0, 3])
+def test_a_table_too_long_for_the_cache_is_scored_as_its_parts_would_be(state_dim: int) -> None:
+    network = ActionValueNetwork(ProblemSpec(state_dim, 2, max_actions=2000), (8, 8))
+    generator = np.random.Generator(np.random.PCG64(0))
+    sets = [action_set(generator, size) for size in (1500, 0, 1700, 3)]
+    state = torch.randn(4, state_dim)
+
+    values = network(state, ragged(sets))
+
+    alone = [network(state[i : i + 1], ragged([one])) for i, one in enumerate(sets)]
+    torch.testing.assert_close(values, torch.cat(alone))
+    values.sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())

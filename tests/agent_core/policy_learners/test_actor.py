@@ -66,7 +66,7 @@ def test_the_entropy_moves_the_network() -> None:
     actions = ragged([action_set(np.random.default_rng(1), 3)])
 
     log_p = log_policy(policy.network, torch.zeros(1, SPEC.state_dim), actions)
-    entropies(log_p, actions.segments(), 1).sum().backward()
+    entropies(log_p, actions).sum().backward()
 
     assert policy.network.out.weight.grad is not None
     assert policy.network.out.weight.grad.abs().sum() > 0

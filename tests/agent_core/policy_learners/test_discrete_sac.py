@@ -135,11 +135,11 @@ def test_the_temperature_falls_where_there_is_more_entropy_than_aimed_at() -> No
 def test_a_single_action_leaves_the_temperature_alone() -> None:
     config = DiscreteSacConfig(hidden=(4,))
     learner = config.build_learner(config.build_policy(PLAIN_SPEC), PLAIN_SPEC)
-    before = learner.training_state()["log_temperature"]
+    before = learner.training_state()["temperature.log"].clone()
 
     learner.update(_batch(actions=numbered(1.0), action=0))
 
-    assert torch.equal(learner.training_state()["log_temperature"], before)
+    assert torch.equal(learner.training_state()["temperature.log"], before)
 
 
 def test_temperature_targets_and_optimizers_survive_a_restart() -> None:
@@ -161,7 +161,7 @@ def test_temperature_targets_and_optimizers_survive_a_restart() -> None:
 
     assert first == second
     names = learner.training_state().keys()
-    assert {"log_temperature", "temperature_step.log.exp_avg"} <= names
+    assert {"temperature.log", "temperature_step.moments"} <= names
 
 
 def test_errors_are_those_of_both_critics_on_average() -> None:

@@ -208,10 +208,10 @@ def _seen(number: int) -> Transition:
 
 
 def _opinions(config: EpinetConfig, transitions: int) -> tuple[EpinetPolicy, Doubles]:
-    """`[2, K]` of the action that was seen and of the other one, after 400 updates."""
+    """`[2, K]` of the action that was seen and of the other one, after 800 updates."""
     learner = agent_learner(config, _ARMS_SPEC)
     learner.learn([_seen(number) for number in range(transitions)])
-    learner.extra_updates(400)
+    learner.extra_updates(800)
     assert isinstance(learner.policy, EpinetPolicy)
     scorer = learner.policy.scorer()
     return learner.policy, _members(scorer.score(_STATE, scorer.prepare(_ARMS.features)))

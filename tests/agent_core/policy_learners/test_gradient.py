@@ -4,59 +4,104 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.gradient import GradientStep, Step
+from agent_core.policy_learners.weights import Weights
+from tests.support.learners import fingerprint
 
 
-def _step(start: float, max_norm: float = 10.0) -> tuple[torch.nn.Parameter, GradientStep]:
-    weight = torch.nn.Parameter(torch.tensor([start]))
-    step = GradientStep({"w": weight}, learning_rate=0.1, weight_decay=0.0, max_norm=max_norm)
-    return weight, step
+def _step(start: float, max_norm: float = 10.0) -> GradientStep:
+    """Of a single weight."""
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(network.weight, start)
+    return GradientStep(Weights(network), learning_rate=0.1, weight_decay=0.0, max_norm=max_norm)
+
+
+def _descend(step: GradientStep, factor: float = 1.0, after: Step | None = None) -> Step:
+    """Down the square of the weight."""
+    (weight,) = step.weights._parameters()
+    return step.descend(factor * weight.square().sum(), after)
 
 
 def test_it_agrees_with_plain_adamw() -> None:
-    weight, step = _step(1.0)
-    reference = torch.nn.Parameter(torch.tensor([1.0]))
-    optimizer = torch.optim.AdamW([reference], lr=0.1, weight_decay=0.0, fused=False)
+    step, reference = _step(1.0), nn.Parameter(torch.tensor([1.0]))
+    optimizer = torch.optim.AdamW([reference], lr=0.1, weight_decay=0.0)
 
     for _ in range(20):
-        step.descend((weight**2).sum())
+        _descend(step)
         optimizer.zero_grad()
         (reference**2).sum().backward()
         optimizer.step()
 
-    torch.testing.assert_close(weight, reference)
+    torch.testing.assert_close(step.weights.flat, reference.detach())
 
 
 def test_a_long_gradient_is_shortened_to_the_largest_norm() -> None:
-    weight, step = _step(3.0, max_norm=0.5)
+    step = _step(3.0, max_norm=0.5)
 
-    metrics = step.descend((weight**2).sum())
+    metrics, moved = _descend(step)
 
     # The gradient is 6. Its first moment is a tenth of the shortened one.
-    assert metrics["gradient_norm"] == 6.0
-    assert step.training_state()["w.exp_avg"].item() == pytest.approx(0.05)
+    assert metrics == {"loss": 9.0, "gradient_norm": 6.0, "skipped_non_finite": 0.0}
+    assert moved == 1
+    assert step.training_state()["moments"][0].item() == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_moves_nothing(factor: float) -> None:
-    weight, step = _step(1.0)
+    step = _step(1.0)
+    _descend(step)
+    before = step.weights.flat.item(), fingerprint(step.training_state())
 
-    metrics = step.descend((weight * factor).sum())
+    metrics, moved = _descend(step, factor)
 
-    assert metrics == {"skipped_non_finite": 1.0}
-    assert weight.item() == 1.0
-    assert step.training_state() == {}
+    assert metrics["skipped_non_finite"] == 1
+    assert moved == 0
+    assert (step.weights.flat.item(), fingerprint(step.training_state())) == before
+
+
+def test_a_step_is_refused_with_the_one_that_it_comes_after_and_so_is_the_next() -> None:
+    first, second, third = _step(1.0), _step(1.0), _step(1.0)
+
+    bad = _descend(first, float("nan"))
+    last = _descend(third, after=_descend(second, after=bad))
+
+    assert last.metrics["skipped_non_finite"] == 1
+    assert second.weights.flat.item() == third.weights.flat.item() == 1.0
+    assert not second.training_state()["moments"].any()
+
+
+def test_a_step_is_taken_after_one_that_was_taken() -> None:
+    step = _step(1.0)
+
+    assert _descend(step, after=_descend(_step(1.0))).moved == 1
+    assert step.weights.flat.item() != 1.0
 
 
 def test_loaded_moments_are_copies() -> None:
-    weight, step = _step(1.0)
-    step.descend((weight**2).sum())
+    step, other = _step(1.0), _step(1.0)
+    _descend(step)
     saved = {name: value.clone() for name, value in step.training_state().items()}
-    other_weight, other = _step(1.0)
 
     other.load_training_state(saved)
-    other.descend((other_weight**2).sum())
+    _descend(other)
 
-    assert saved["w.step"].item() == 1.0
-    assert other.training_state()["w.step"].item() == 2.0
+    assert saved["steps"].item() == 1.0
+    assert other.training_state()["steps"].item() == 2.0
+
+
+def test_unrolled_it_takes_the_same_step_on_what_it_was_given() -> None:
+    step, unrolled = _step(1.0), _step(1.0)
+    untouched = unrolled.weights.flat
+    given = [[tensor.clone() for tensor in part.state] for part in (unrolled.weights, unrolled)]
+    unrolled.weights.unroll(given[0])
+    unrolled.unroll(given[1])
+
+    for _ in range(3):
+        _descend(step)
+        _descend(unrolled)
+
+    torch.testing.assert_close([one.detach() for one in given[0]], step.weights.state)
+    torch.testing.assert_close(given[1], step.state)
+    assert untouched.item() == 1.0

@@ -21,7 +21,7 @@ from agent_core.policy_learners.proximal import (
 )
 from agent_core.training.collate import collate
 from agent_core.types import Rollout, TransitionBatch
-from tests.support.learners import SPEC, fingerprint, made_up, ragged
+from tests.support.learners import SPEC, fingerprint, made_up, one_by_one, ragged, sets_of
 from tests.support.plain_networks import PLAIN_SPEC, adding_network, numbered, passing_network
 from tests.support.transitions import a_transition
 
@@ -115,6 +115,28 @@ def test_a_minibatch_holds_the_sets_of_its_own_decisions() -> None:
     assert (part.action.item(), part.advantage.item(), part.value_target.item()) == (1, 2.0, 4.0)
 
 
+def test_judged_decisions_split_into_parts_with_their_own_sets() -> None:
+    batch = Judged(
+        state=torch.tensor([[1.0], [2.0], [3.0], [4.0]]),
+        actions=sets_of(1, 2, 3, 1),
+        action=torch.tensor([0, 1, 2, 0]),
+        log_propensity=torch.tensor([-1.0, -2.0, -3.0, -4.0]),
+        advantage=torch.tensor([1.0, 2.0, 3.0, 4.0]),
+        value_target=torch.tensor([5.0, 6.0, 7.0, 8.0]),
+        weight=torch.ones(4),
+    )
+
+    first, second = batch.split(2)
+
+    # Of the sets {0}, {1, 2} and {3, 4, 5}, {6} the actions 0, 2 and 5, 6 were taken.
+    chosen = [
+        part.actions.features[part.chosen_rows()].flatten().tolist() for part in (first, second)
+    ]
+    assert chosen == [[0.0, 2.0], [5.0, 6.0]]
+    assert second.state.tolist() == [[3.0], [4.0]]
+    assert second.value_target.tolist() == [7.0, 8.0]
+
+
 @pytest.mark.parametrize(
     ("last", "errors"),
     [
@@ -145,17 +167,17 @@ def test_a_truncated_episode_learns_nothing_from_the_one_that_follows() -> None:
     assert advantages.tolist() == [1.0, 7.0]
 
 
-def test_a_rollout_is_gone_through_as_often_as_asked_in_nearly_equal_parts() -> None:
+def test_a_rollout_is_gone_through_as_often_as_asked_in_whole_minibatches() -> None:
     config = PpoConfig(hidden=(4,), epochs=3, minibatch_size=4)
     policy = config.build_policy(SPEC)
     rollout = Rollout(collate(made_up(9), SPEC, _CPU), torch.tensor([0, 4, 9]))
 
     learner = config.build_learner(policy, SPEC)
     assert isinstance(learner, ProximalLearner)
-    updates = learner.learn_rollout(rollout, torch.Generator())
+    updates = learner.learn_rollout(rollout, torch.Generator(), one_by_one)
 
-    # Nine in parts of at most four: three parts of three.
-    assert len(updates) == 3 * 3
+    # Nine are two minibatches of four; one is left out of each epoch.
+    assert len(updates) == 3 * 2
 
 
 def test_the_shuffle_comes_from_the_generator_alone() -> None:
@@ -168,7 +190,7 @@ def test_the_shuffle_comes_from_the_generator_alone() -> None:
         learner = config.build_learner(policy, SPEC)
         assert isinstance(learner, ProximalLearner)
         torch.manual_seed(seed + 100)
-        learner.learn_rollout(rollout, torch.Generator().manual_seed(seed))
+        learner.learn_rollout(rollout, torch.Generator().manual_seed(seed), one_by_one)
         return fingerprint(policy.state_dict())
 
     assert trained(1) == trained(1)

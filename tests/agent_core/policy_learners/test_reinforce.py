@@ -14,7 +14,7 @@ from agent_core.policy_learners.actor_critic.reinforce import (
 )
 from agent_core.training.collate import collate
 from agent_core.types import Rollout, TransitionBatch
-from tests.support.learners import SPEC, fingerprint, made_up
+from tests.support.learners import SPEC, fingerprint, made_up, one_by_one
 from tests.support.plain_networks import PLAIN_SPEC, adding_network, numbered
 from tests.support.transitions import a_transition
 
@@ -65,7 +65,7 @@ def test_without_a_baseline_it_learns_and_saves_all_the_same() -> None:
     learner = _learner(config)
     before = fingerprint(learner.policy.state_dict())
 
-    (update,) = learner.learn_rollout(_rollout(), torch.Generator())
+    (update,) = learner.learn_rollout(_rollout(), torch.Generator(), one_by_one)
 
     assert math.isfinite(update.metrics["loss"])
     assert fingerprint(learner.policy.state_dict()) != before
@@ -79,7 +79,7 @@ def test_the_first_metric_of_returns_is_the_mean_over_episodes() -> None:
     config = ReinforceConfig(hidden=(4,), has_baseline=False, discount=0.0)
     rollout = _rollout()
 
-    (update,) = _learner(config).learn_rollout(rollout, torch.Generator())
+    (update,) = _learner(config).learn_rollout(rollout, torch.Generator(), one_by_one)
 
     expected = (rollout.batch.reward[0] + rollout.batch.reward[4]) / 2
     assert update.metrics["mean_return"] == pytest.approx(expected.item())
@@ -90,6 +90,8 @@ def test_the_baseline_comes_to_what_the_returns_are() -> None:
     learner = _learner(ReinforceConfig(hidden=(16,), discount=0.0, baseline_learning_rate=1e-2))
     rollout = _rollout()
 
-    losses = [learner.learn_rollout(rollout, torch.Generator())[0].metrics for _ in range(200)]
+    losses = [
+        learner.learn_rollout(rollout, torch.Generator(), one_by_one)[0].metrics for _ in range(200)
+    ]
 
     assert losses[-1]["baseline_loss"] < 0.1 * losses[0]["baseline_loss"]

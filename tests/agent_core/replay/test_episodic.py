@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agent_core.replay.episodic import EpisodicConfig, EpisodicRollouts
+from agent_core.training.collate import block_of
 from agent_core.types import ActionSet, ProblemSpec, Rollout, Transition
 from tests.support.learners import fingerprint
 from tests.support.transitions import a_transition
@@ -42,8 +43,7 @@ def _buffer(**settings: int) -> EpisodicRollouts:
 
 def _filled(transitions: Iterable[Transition], **settings: int) -> EpisodicRollouts:
     buffer = _buffer(**settings)
-    for transition in transitions:
-        buffer.append(transition)
+    buffer.extend(block_of(list(transitions), _SPEC))
     return buffer
 
 
@@ -57,7 +57,7 @@ def test_a_rollout_is_due_when_whole_episodes_have_that_many_transitions() -> No
     buffer = _filled([*_episode("a", 2), *_episode("b", 3)[:-1]], rollout_transitions=5)
     assert buffer.take() is None
 
-    buffer.append(_step("b", 2, "terminated"))
+    buffer.extend(block_of([_step("b", 2, "terminated")], _SPEC))
 
     assert _rewards(buffer.take()) == [[0, 1], [100, 101, 102]]
     assert buffer.take() is None
@@ -119,9 +119,9 @@ def test_a_step_that_never_comes_splits_its_episode_once_patience_is_over() -> N
     buffer = _filled(gapped, rollout_transitions=4, patience_transitions=2)
     assert buffer.take() is None
 
-    buffer.append(_step("b", 0))
+    buffer.extend(block_of([_step("b", 0)], _SPEC))
     assert buffer.take() is None
-    buffer.append(_step("b", 1))
+    buffer.extend(block_of([_step("b", 1)], _SPEC))
 
     assert _rewards(buffer.take()) == [[1], [3, 4, 5]]
 
@@ -131,7 +131,7 @@ def test_an_episode_whose_end_never_comes_is_taken_as_it_is_once_patience_is_ove
 
     for number in range(3):
         assert buffer.take() is None
-        buffer.append(_step("b", number))
+        buffer.extend(block_of([_step("b", number)], _SPEC))
 
     assert _rewards(buffer.take()) == [[0, 1]]
 
@@ -184,7 +184,7 @@ def test_a_restored_buffer_goes_on_bit_exactly(taken: int, order: Sequence[int])
     assert len(other) == len(buffer)
     for step in steps[taken:]:
         for one in (buffer, other):
-            one.append(step)
+            one.extend(block_of([step], _SPEC))
         assert _content(buffer) == _content(other)
     assert fingerprint(buffer.training_state()) == fingerprint(other.training_state())
 
@@ -194,7 +194,7 @@ def test_a_saved_state_stays_when_more_comes() -> None:
     state = buffer.training_state()
     before = fingerprint(state)
 
-    buffer.append(_step("a", 2, "terminated"))
+    buffer.extend(block_of([_step("a", 2, "terminated")], _SPEC))
 
     assert fingerprint(state) == before
 

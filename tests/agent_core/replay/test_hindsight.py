@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from agent_core.replay.hindsight import HindsightConfig, HindsightReplay
+from agent_core.training.collate import block_of
 from agent_core.types import ActionSet, ProblemSpec, Transition
 from tests.support.learners import fingerprint
 from tests.support.transitions import a_transition
@@ -58,8 +59,7 @@ def _config(**options: Any) -> HindsightConfig:
 
 def _replay(transitions: Iterable[Transition], **options: Any) -> HindsightReplay:
     replay = _config(**options).build(_SPEC, _CPU)
-    for transition in transitions:
-        replay.append(transition)
+    replay.extend(block_of(list(transitions), _SPEC))
     return replay
 
 
@@ -194,8 +194,7 @@ def test_an_open_episode_goes_on_after_a_restart() -> None:
 
     restored.load_training_state(replay.training_state())
     for one in (replay, restored):
-        for transition in walk[2:]:
-            one.append(transition)
+        one.extend(block_of(walk[2:], _SPEC))
 
     assert len(restored) == 4 * (4 + 3)
     assert fingerprint(restored.training_state()) == fingerprint(replay.training_state())

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from agent_core.replay.mixed import MixedConfig, MixedReplay
+from agent_core.training.collate import block_of
 from agent_core.types import Transition
 from tests.support.learners import SPEC, fingerprint, made_up
 
@@ -27,8 +29,7 @@ def _logged(count: int) -> list[Transition]:
 def _replay(transitions: Iterable[Transition], **options: Any) -> MixedReplay:
     fields = {"capacity": 10, "logged_capacity": 10, **options}
     replay = MixedConfig(**fields).build(SPEC, torch.device("cpu"))
-    for transition in transitions:
-        replay.append(transition)
+    replay.extend(block_of(list(transitions), SPEC))
     return replay
 
 
@@ -48,6 +49,42 @@ def test_the_share_is_as_configured_and_rounded_towards_our_own() -> None:
     assert _logged_share(_replay(transitions, logged_share=0.25)) == 0.25
     assert _logged_share(_replay(transitions), size=3) == 1 / 3
     assert _logged_share(_replay(transitions), size=1) == 0.0
+
+
+_FADING = {"logged_share": 0.5, "final_logged_share": 0.25, "decay_transitions": 16}
+
+
+@pytest.mark.parametrize(
+    ("own", "drawn"),
+    [
+        (1, 31),  # 0.5 - 0.25 * 1 / 16 = 0.484375, of a batch of 64
+        (8, 24),  # half-way: 0.375
+        (16, 16),  # the end: 0.25
+        (100, 16),  # and there it stays
+    ],
+)
+def test_the_share_moves_in_a_straight_line_with_what_came_of_our_own(own: int, drawn: int) -> None:
+    # Our own are counted as they come: the replay has room for 10 of them.
+    assert _logged_share(_replay([*_logged(8), *_own(own)], **_FADING)) == drawn / 64
+
+
+def test_logged_data_that_comes_does_not_move_the_share() -> None:
+    assert _logged_share(_replay([*_logged(100), *_own(8)], **_FADING)) == 24 / 64
+
+
+@pytest.mark.parametrize("half", [{"final_logged_share": 0.25}, {"decay_transitions": 16}])
+def test_half_a_decay_is_refused(half: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="both `final_logged_share` and `decay_transitions`"):
+        MixedConfig(**half)
+
+
+def test_a_restored_replay_goes_on_with_the_share_where_it_was() -> None:
+    replay, restored = _replay([*_logged(8), *_own(12)], **_FADING), _replay([], **_FADING)
+
+    restored.load_training_state(replay.training_state())
+
+    # 0.5 - 0.25 * 12 / 16 = 0.3125, although 10 of the 12 are left; 20 of 64.
+    assert _logged_share(restored) == _logged_share(replay) == 20 / 64
 
 
 def test_while_there_is_only_one_kind_batches_consist_of_it() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from agent_core.replay.n_step import NStepConfig, NStepReplay
+from agent_core.training.collate import block_of
 from agent_core.types import ActionSet, ProblemSpec, Transition, TransitionBatch
 from tests.support.learners import fingerprint
 from tests.support.transitions import a_transition
@@ -53,8 +54,7 @@ def _step(step: int, episode: str = "e", **changes: Any) -> Transition:
 def _replay(transitions: Iterable[Transition], steps: int = 3, capacity: int = 100) -> NStepReplay:
     config = NStepConfig(capacity=capacity, steps=steps, discount=0.5)
     replay = config.build(_SPEC, torch.device("cpu"))
-    for transition in transitions:
-        replay.append(transition)
+    replay.extend(block_of(list(transitions), _SPEC))
     return replay
 
 
@@ -130,7 +130,7 @@ def test_a_gap_ends_the_sum_until_it_is_filled() -> None:
     replay = _replay([_step(0), _step(2)])
     with_gap = _all(replay).reward.tolist()
 
-    replay.append(_step(1))
+    replay.extend(block_of([_step(1)], _SPEC))
 
     assert with_gap == [1.0, 100.0]
     assert _all(replay).reward.tolist() == [31.0, 100.0, 60.0]
@@ -172,7 +172,7 @@ def test_a_restored_replay_connects_what_comes_as_the_saved_one_does() -> None:
     restored.load_training_state(replay.training_state())
     for one in (replay, restored):
         for more in (_step(2), _step(1, "x"), _step(0)):
-            one.append(more)
+            one.extend(block_of([more], _SPEC))
 
     assert fingerprint(restored.training_state()) == fingerprint(replay.training_state())
     assert _all(restored).reward.tolist() == _all(replay).reward.tolist()

@@ -14,6 +14,7 @@ from agent_core.replay.prioritized import (
     importance_weights,
     priorities,
 )
+from agent_core.training.collate import block_of
 from agent_core.types import TransitionBatch
 from tests.support.learners import SPEC, fingerprint, made_up
 
@@ -22,8 +23,7 @@ _CPU = torch.device("cpu")
 
 def _replay(count: int, **options: Any) -> PrioritizedReplay:
     replay = PrioritizedConfig(**{"capacity": 4, **options}).build(SPEC, _CPU)
-    for transition in made_up(count):
-        replay.append(transition)
+    replay.extend(block_of(made_up(count), SPEC))
     return replay
 
 
@@ -96,7 +96,7 @@ def test_a_new_transition_has_the_largest_priority_so_far() -> None:
     replay.feed_back(_all(replay), torch.tensor([4.0, 0.0, 0.0]))
     replay.feed_back(_all(replay), torch.tensor([0.0, 0.0, 0.0]))
 
-    replay.append(made_up(4)[3])
+    replay.extend(block_of(made_up(4)[3:], SPEC))
 
     # Priorities 1, 1, 1 and 5, the largest that there ever was.
     np.testing.assert_allclose(_shares(replay), [1 / 8, 1 / 8, 1 / 8, 5 / 8], atol=2e-3)
@@ -105,8 +105,7 @@ def test_a_new_transition_has_the_largest_priority_so_far() -> None:
 def test_what_was_forgotten_is_not_drawn_and_its_error_is_ignored() -> None:
     replay = _replay(4, alpha=1.0, smallest_error=1.0)
     before = _all(replay)
-    for transition in made_up(2, seed=1):
-        replay.append(transition)
+    replay.extend(block_of(made_up(2, seed=1), SPEC))
 
     replay.feed_back(before, torch.tensor([99.0, 99.0, 0.0, 2.0]))
 

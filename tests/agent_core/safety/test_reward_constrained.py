@@ -15,8 +15,7 @@ from agent_core.functional.flat_state import below
 from agent_core.interfaces import (
     PolicyLearner,
     PolicyLearnerConfig,
-    ServedPolicy,
-    TrainingState,
+    Runner,
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork
@@ -27,6 +26,7 @@ from agent_core.policy_learners.actor_critic.reinforce import ReinforceConfig
 from agent_core.policy_learners.actor_critic.sac import SacConfig
 from agent_core.policy_learners.actor_critic.td3 import Td3Config
 from agent_core.policy_learners.bandits.neural_linear import NeuralLinearConfig
+from agent_core.policy_learners.parts import LearnsInBatches
 from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.replay.episodic import EpisodicConfig
 from agent_core.replay.fifo import FifoConfig
@@ -44,7 +44,14 @@ from agent_core.training.collate import collate
 from agent_core.training.schedule import ScheduleConfig
 from agent_core.types import ActionSet, ProblemSpec, RaggedActions, Rollout, TransitionBatch
 from tests.support.fixed_policy import FixedPolicy
-from tests.support.learners import fingerprint, made_up, ragged, spec_of
+from tests.support.learners import (
+    fingerprint,
+    made_up,
+    one_by_one,
+    ragged,
+    spec_of,
+    weights_and_moments,
+)
 from tests.support.transitions import a_transition
 
 _CPU = torch.device("cpu")
@@ -92,13 +99,15 @@ class _Prefers(FixedPolicy):
         return self.factor * actions.features[:, 0]
 
 
-class _Notes:
-    """A learner that keeps what it is given."""
+class _Notes(LearnsInBatches):
+    """A learner that keeps what it is given. `is_refused`: what it says of its updates."""
 
-    def __init__(self, metrics: dict[str, float] | None = None) -> None:
-        self.policy: ServedPolicy = _Prefers(1.0)
+    def __init__(self, is_refused: float = 0.0) -> None:
+        super().__init__(None, {})
+        self.policy = _Prefers(1.0)
         self.seen: list[TransitionBatch] = []
-        self._metrics = metrics or {}
+        numbers = {"loss": 7.0, "skipped_non_finite": is_refused}
+        self._metrics = {name: torch.tensor(value) for name, value in numbers.items()}
 
     def observe(self, new: TransitionBatch) -> None:
         self.seen.append(new)
@@ -110,16 +119,12 @@ class _Notes:
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         self.seen += everything
 
-    def learn_rollout(self, rollout: Rollout, generator: torch.Generator) -> list[Update]:
-        del generator
+    def learn_rollout(
+        self, rollout: Rollout, generator: torch.Generator, run: Runner
+    ) -> list[Update]:
+        del generator, run
         self.seen.append(rollout.batch)
         return [Update(self._metrics)] * 2
-
-    def training_state(self) -> TrainingState:
-        return {"of_the_learner": torch.ones(1)}
-
-    def load_training_state(self, state: TrainingState) -> None:
-        assert state.keys() == {"of_the_learner"}
 
 
 def _constrained(learner: PolicyLearner, **options: Any) -> ConstrainedLearner:
@@ -202,7 +207,9 @@ def test_the_loss_of_costs_is_squared_and_of_both_critics() -> None:
 def test_the_multiplier_follows_the_excess_within_its_range(
     multiplier: float, excess: float, moved: float
 ) -> None:
-    assert moved_multiplier(multiplier, excess, 0.1, 5.0) == pytest.approx(moved)
+    found = moved_multiplier(torch.tensor(multiplier), torch.tensor(excess), 0.1, 5.0)
+
+    assert found.item() == pytest.approx(moved)
 
 
 def test_whatever_the_learner_is_given_is_penalized() -> None:
@@ -213,7 +220,7 @@ def test_whatever_the_learner_is_given_is_penalized() -> None:
     learner.update(batch)
     learner.refresh([batch])
     rollout = Rollout(batch, torch.tensor([0, 1]))
-    learner.learn_rollout(rollout, torch.Generator().manual_seed(0))
+    learner.learn_rollout(rollout, torch.Generator().manual_seed(0), one_by_one)
 
     assert [round(float(seen.reward), 3) for seen in notes.seen] == [1.0] * 4
 
@@ -221,36 +228,36 @@ def test_whatever_the_learner_is_given_is_penalized() -> None:
 def test_each_update_moves_the_critics_and_the_multiplier_and_passes_on_what_the_learner_reports() -> (
     None
 ):
-    learner = _constrained(_Notes({"loss": 7.0}), cost_limit=-10.0, multiplier_rate=0.1)
+    learner = _constrained(_Notes(), cost_limit=-10.0, multiplier_rate=0.1)
     before = fingerprint(below("cost_critics", learner.training_state()))
 
     metrics, errors = learner.update(_batch())
 
     assert metrics["loss"] == 7.0
     assert errors is not None
-    assert learner.multiplier == pytest.approx(0.1 * (metrics["expected_cost"] + 10.0))
+    assert learner.multiplier == pytest.approx(0.1 * (float(metrics["expected_cost"]) + 10.0))
     assert metrics["cost_multiplier"] == learner.multiplier > 0
     assert fingerprint(below("cost_critics", learner.training_state())) != before
 
 
 def test_an_update_that_the_learner_refused_moves_nothing() -> None:
-    learner = _constrained(_Notes({"skipped_non_finite": 1.0}), cost_limit=-10.0)
-    before = fingerprint(learner.training_state())
+    learner = _constrained(_Notes(is_refused=1.0), cost_limit=-10.0)
+    before = weights_and_moments(learner)
 
     learner.update(_batch())
-    learner.learn_rollout(Rollout(_batch(), torch.tensor([0, 1])), torch.Generator())
+    learner.learn_rollout(Rollout(_batch(), torch.tensor([0, 1])), torch.Generator(), one_by_one)
 
-    assert fingerprint(learner.training_state()) == before
+    assert weights_and_moments(learner) == before
 
 
 def test_a_cost_that_is_not_finite_moves_neither_critics_nor_multiplier() -> None:
     learner = _constrained(_Notes(), cost_limit=-10.0)
-    before = fingerprint(learner.training_state())
+    before = weights_and_moments(learner)
 
     metrics, _ = learner.update(_batch(cost=float("nan")))
 
     assert metrics["skipped_non_finite"] == 1.0
-    assert fingerprint(learner.training_state()) == before
+    assert weights_and_moments(learner) == before
 
 
 def test_expected_costs_are_discounted_sums() -> None:
@@ -264,7 +271,7 @@ def test_expected_costs_are_discounted_sums() -> None:
         learner.update(_batch(**same))
 
     metrics, _ = learner.update(_batch(**same))
-    assert metrics["expected_cost"] == pytest.approx(4.0, abs=0.1)
+    assert metrics["expected_cost"].item() == pytest.approx(4.0, abs=0.1)
 
 
 def test_the_multiplier_and_all_about_costs_survive_a_restart() -> None:
@@ -336,6 +343,6 @@ def test_any_learner_goes_on_bit_exactly_and_its_multiplier_rises_with_its_costs
 
     assert all(np.isfinite(value) for value in metrics.values())
     states = [one.training_state() for one in (learner, other)]
-    assert float(states[0]["learner.multiplier"]) > 0
+    assert float(states[0]["learner.multiplier.value"]) > 0
     for part in ("learner", "policy"):
         assert fingerprint(below(part, states[0])) == fingerprint(below(part, states[1]))

@@ -14,11 +14,10 @@ from agent_core.interfaces import (
     Policy,
     PolicyLearner,
     PolicyLearnerConfig,
-    ServedPolicy,
-    TrainingState,
     Update,
 )
 from agent_core.policy_learners.bandits.linear import LinearConfig
+from agent_core.policy_learners.parts import LearnsInBatches
 from agent_core.replay.fifo import FifoConfig
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.training.schedule import ScheduleConfig
@@ -27,11 +26,12 @@ from tests.support.fixed_policy import FixedPolicy
 from tests.support.learners import SPEC, fingerprint, made_up
 
 
-class _Diary:
-    """A learner that writes down what it is asked to do."""
+class _Diary(LearnsInBatches):
+    """A learner that writes down what it is asked to do. Updates that are odd entries are refused."""
 
     def __init__(self, policy: Policy) -> None:
-        self.policy: ServedPolicy = policy
+        super().__init__(None, {})
+        self.policy = policy
         self.entries: list[str] = []
 
     def observe(self, new: TransitionBatch) -> None:
@@ -39,17 +39,11 @@ class _Diary:
 
     def update(self, batch: TransitionBatch) -> Update:
         self.entries.append(f"update {len(batch.reward)}")
-        skipped = {"skipped_non_finite": 1.0} if len(self.entries) % 2 else {}
-        return Update({"loss": float(len(self.entries))} | skipped)
+        number = torch.tensor(float(len(self.entries)))
+        return Update({"loss": number, "skipped_non_finite": number % 2})
 
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         self.entries.append(f"refresh {sum(len(batch.reward) for batch in everything)}")
-
-    def training_state(self) -> TrainingState:
-        return {}
-
-    def load_training_state(self, state: TrainingState) -> None:
-        del state
 
 
 class _DiaryConfig(PolicyLearnerConfig):
@@ -73,7 +67,9 @@ class _DiaryConfig(PolicyLearnerConfig):
 
 
 def _diary(period: int = 0, **schedule: float) -> tuple[AgentLearner, list[str]]:
-    config = ScheduleConfig.model_validate({"batch_size": 4, "warmup_transitions": 0} | schedule)
+    """Its learner makes updates as soon as they are due, if not told otherwise, and its diary."""
+    fields = {"batch_size": 4, "warmup_transitions": 0, "updates_at_once": 1} | schedule
+    config = ScheduleConfig.model_validate(fields)
     learner = AgentLearner(_DiaryConfig(period=period), FifoConfig(capacity=8), config, SPEC)
     return learner, _DiaryConfig.written[-1].entries
 
@@ -86,6 +82,15 @@ def test_each_transition_is_observed_once_and_then_the_owed_updates_are_made() -
     one, update = "observe 1", "update 4"
     assert entries == [one, one, update, one, one, update]
     assert (learner.experience, learner.updates) == (4, 2)
+
+
+def test_updates_are_made_at_once_when_so_many_are_due() -> None:
+    learner, entries = _diary(updates_at_once=3)
+
+    learner.learn(made_up(5))
+
+    one, update = "observe 1", "update 4"
+    assert entries == [one, one, one, update, update, update, one, one]
 
 
 def test_nothing_is_updated_during_warmup() -> None:
@@ -105,6 +110,16 @@ def test_a_refresh_sees_everything_remembered_and_comes_at_its_period() -> None:
     refreshes = [entry for entry in entries if entry.startswith("refresh")]
     # After 3, 6, 9, ... updates; the replay holds 8.
     assert refreshes == ["refresh 3", "refresh 6"] + ["refresh 8"] * 4
+
+
+def test_a_refresh_that_falls_due_among_updates_made_at_once_comes_after_them() -> None:
+    learner, entries = _diary(period=3, updates_at_once=4)
+
+    learner.learn(made_up(8))
+
+    # The 3rd update is one of the first four, the 6th one of the next.
+    made = [entry for entry in entries if entry != "observe 1"]
+    assert made == ["update 4"] * 4 + ["refresh 4"] + ["update 4"] * 4 + ["refresh 8"]
 
 
 def test_extra_updates_come_besides_the_schedule_and_need_something_to_replay() -> None:
@@ -134,15 +149,17 @@ def test_metrics_are_means_over_the_updates_that_reported_them() -> None:
     metrics = learner.learn(made_up(2))
 
     # observe, update (2nd entry), observe, update (4th entry): losses 2 and 4.
-    assert metrics == {"loss": 3.0}
+    assert metrics == {"loss": 3.0, "skipped_non_finite": 0.0}
 
 
-def test_updates_that_were_skipped_are_counted() -> None:
+def test_updates_that_were_refused_are_counted_and_have_no_say_in_other_metrics() -> None:
     learner, _ = _diary(updates_per_transition=2.0)
 
-    learner.learn(made_up(2))  # entries 1 to 6 are o u u o u u: 3 and 5 are skipped updates
+    metrics = learner.learn(made_up(2))
 
+    # Entries 1 to 6 are observe, update, update, observe, update, update: 3 and 5 are refused.
     assert (learner.updates, learner.skipped_updates) == (4, 2)
+    assert metrics == {"loss": (2.0 + 6.0) / 2, "skipped_non_finite": 2 / 4}
 
 
 def test_counters_survive_a_restart() -> None:

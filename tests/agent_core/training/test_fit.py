@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from agent_core.errors import TransitionError
+from agent_core.functional.blocks import part
 from agent_core.policy_learners.value_based.dqn import DqnConfig
-from agent_core.training.fit import check_fits
+from agent_core.training.collate import block_of
+from agent_core.training.fit import are_finite, check_fits, fits
 from agent_core.types import ActionSet, Box, Embedding, ProblemSpec
 from tests.support.learners import agent_learner, fingerprint, made_up
 from tests.support.transitions import a_transition
@@ -72,14 +74,12 @@ def test_an_embedded_id_has_one_of_the_positions(position: float) -> None:
         check_fits(a_transition(actions=actions, action=0), spec)
 
 
-def test_a_learner_has_learned_what_came_before_and_nothing_of_it() -> None:
+def test_nothing_is_learned_of_transitions_of_which_one_does_not_fit() -> None:
     learner, other = agent_learner(DqnConfig()), agent_learner(DqnConfig())
-    good = made_up(10)
     bad = a_transition(state=np.zeros(1, np.float32))
 
     with pytest.raises(TransitionError):
-        learner.learn([*good, bad, *made_up(5, seed=1)])
-    other.learn(good)
+        learner.learn([*made_up(10), bad, *made_up(5, seed=1)])
 
     assert fingerprint(learner.training_state()) == fingerprint(other.training_state())
 
@@ -89,3 +89,65 @@ def test_nothing_at_all_is_learned_from_nothing() -> None:
 
     assert learner.learn([]) == {}
     assert learner.experience == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_good"),
+    [
+        ({}, True),
+        ({"next_actions": _set("x"), "next_action": 0}, True),
+        ({"action": 3}, False),
+        ({"action": -1}, False),
+        ({"next_action": 0}, False),
+        ({"next_actions": _set("x"), "next_action": 1}, False),
+        ({"propensity": 0.0}, False),
+        ({"propensity": 1.5}, False),
+        ({"propensity": np.nan}, False),
+        ({"step": -1}, False),
+    ],
+)
+def test_a_block_is_judged_as_its_transitions_would_be(
+    changes: dict[str, Any], is_good: bool
+) -> None:
+    block = block_of([a_transition(), a_transition(**changes), a_transition()], _SETS)
+
+    assert fits(block, _SETS).tolist() == [True, is_good, True]
+
+
+def test_a_block_of_a_box_has_one_action_each_and_positions_are_whole() -> None:
+    both = block_of(
+        [
+            a_transition(actions=_set("box"), action=0, propensity=7.0),
+            a_transition(actions=_set("a", "b"), action=0),
+        ],
+        _BOX,
+    )
+    embedded = ProblemSpec(2, 3, 10, embedding=Embedding(rows=4, dim=2))
+    odd, even = _set("a"), _set("a")
+    odd.features[0, 0] = 1.5
+
+    ids = block_of([a_transition(actions=one, action=0) for one in (odd, even)], embedded)
+
+    assert fits(both, _BOX).tolist() == [True, False]
+    assert fits(ids, embedded).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["state", "next_state", "actions", "next_actions", "cost"])
+def test_numbers_that_are_not_finite_are_found_wherever_they_stand(
+    where: str, number: float
+) -> None:
+    vector, table = np.array([0.0, number], np.float32), _set("a", "b")
+    table.features[1, 2] = number
+    value: Any = {"state": vector, "next_state": vector, "cost": number}.get(where, table)
+    bad = a_transition(**{where: value})
+    following = a_transition(next_actions=_set())
+
+    block = block_of([a_transition(), bad, following], _SETS)
+
+    assert are_finite(block).tolist() == [True, False, True]
+    assert are_finite(part(block, 1, 3)).tolist() == [False, True]
+
+
+def test_a_number_that_float32_cannot_hold_is_not_finite() -> None:
+    assert are_finite(block_of([a_transition(reward=1e39)], _SETS)).tolist() == [False]

@@ -2,56 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import torch
 
+from agent_core.functional.blocks import joined
 from agent_core.interfaces import (
     Capability,
     PolicyLearnerConfig,
     ReplayConfig,
+    Runner,
     SafetyConfig,
     ServedPolicy,
     TrainingState,
     Update,
 )
+from agent_core.policy_learners.parts import LearnsInBatches
 from agent_core.replay.fifo import FifoReplay
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.training.collate import collate
 from agent_core.training.schedule import ScheduleConfig
-from agent_core.types import ProblemSpec, Rollout, Transition, TransitionBatch
+from agent_core.types import ProblemSpec, Rollout, TransitionBatch, TransitionBlock
 from tests.support.fixed_policy import FixedPolicy
 from tests.support.learners import SPEC, made_up
 
 _CPU = torch.device("cpu")
 
 
-class _Learner:
+class _Learner(LearnsInBatches):
     """Reports the rewards of a batch as its errors, and three updates for each rollout."""
 
     def __init__(self, policy: ServedPolicy) -> None:
-        self.policy: ServedPolicy = policy
+        super().__init__(None, {})
+        self.policy = policy
 
     def observe(self, new: TransitionBatch) -> None:
         raise AssertionError("it does not say that it observes")
 
     def update(self, batch: TransitionBatch) -> Update:
-        return Update({"size": float(len(batch.reward))}, batch.reward.abs())
+        return Update({"size": torch.tensor(len(batch.reward))}, batch.reward.abs())
 
-    def learn_rollout(self, rollout: Rollout, generator: torch.Generator) -> list[Update]:
+    def learn_rollout(
+        self, rollout: Rollout, generator: torch.Generator, run: Runner
+    ) -> list[Update]:
         torch.rand((), generator=generator)
-        return [Update({"size": float(len(rollout.batch.reward))})] * 3
-
-    def refresh(self, everything: Iterable[TransitionBatch]) -> None:
-        del everything
-
-    def training_state(self) -> TrainingState:
-        return {}
-
-    def load_training_state(self, state: TrainingState) -> None:
-        del state
+        return run(self.update, rollout.batch, 1) * 3
 
 
 class _OffPolicyConfig(PolicyLearnerConfig):
@@ -91,19 +87,19 @@ class _Pairs:
     """Gives every two transitions as a rollout."""
 
     def __init__(self) -> None:
-        self._held: list[Transition] = []
+        self._held: list[TransitionBlock] = []
 
-    def append(self, transition: Transition) -> None:
-        self._held.append(transition)
+    def extend(self, block: TransitionBlock) -> None:
+        self._held.append(block)
 
     def take(self) -> Rollout | None:
-        if len(self._held) < 2:
+        if len(self) < 2:
             return None
-        pair, self._held = self._held, []
+        pair, self._held = joined(self._held), []
         return Rollout(collate(pair, SPEC, _CPU), torch.tensor([0, 2]))
 
     def __len__(self) -> int:
-        return len(self._held)
+        return sum(map(len, self._held))
 
     def training_state(self) -> TrainingState:
         return {}
@@ -121,15 +117,17 @@ class _PairsConfig(ReplayConfig):
 
 
 def test_errors_go_back_to_the_replay_with_the_rows_that_they_belong_to() -> None:
-    schedule = ScheduleConfig(batch_size=4, warmup_transitions=0)
+    schedule = ScheduleConfig(batch_size=4, warmup_transitions=0, updates_at_once=3)
     learner = AgentLearner(_OffPolicyConfig(), _AttentiveConfig(), schedule, SPEC)
-    seen = made_up(3)
+    seen = made_up(6)
 
     learner.learn(seen)
 
+    # Three updates at a time are told of together.
     rewards = torch.tensor([t.reward for t in seen])
-    assert len(_Attentive.told) == 3
+    assert len(_Attentive.told) == 2
     for rows, errors in _Attentive.told:
+        assert len(rows) == 3 * 4
         torch.testing.assert_close(errors, rewards[rows].abs())
 
 

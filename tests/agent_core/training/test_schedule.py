@@ -24,6 +24,15 @@ from agent_core.training.schedule import ScheduleConfig
 def test_updates_due_are_the_whole_part_of_what_was_counted(
     rate: float, warmup: int, experience: int, due: int
 ) -> None:
-    schedule = ScheduleConfig(updates_per_transition=rate, warmup_transitions=warmup)
+    schedule = ScheduleConfig(
+        updates_per_transition=rate, warmup_transitions=warmup, updates_at_once=1
+    )
+
+    assert schedule.updates_due(experience) == due
+
+
+@pytest.mark.parametrize(("experience", "due"), [(7, 0), (8, 8), (15, 8), (16, 16)])
+def test_updates_are_due_in_portions(experience: int, due: int) -> None:
+    schedule = ScheduleConfig(warmup_transitions=0, updates_at_once=8)
 
     assert schedule.updates_due(experience) == due

@@ -333,7 +333,8 @@ async def test_a_batch_beyond_the_advertised_limit_is_refused(
 
     response = await api.post("/v1/act:batch", json={"requests": [BODY] * (limit + 1)})
 
-    problem(response, 422, "InvalidRequest")
+    body = problem(response, 422, "InvalidRequest")
+    assert f"at most {limit} allowed" in str(body)
 
 
 @pytest.mark.parametrize(
@@ -364,11 +365,10 @@ async def test_without_a_policy_the_server_says_what_to_do(api: httpx.AsyncClien
 async def test_an_unsupported_media_type_is_refused(api: httpx.AsyncClient, put: Put) -> None:
     await put(bandit())
 
-    problem(
-        await api.post("/v1/act", content=b"<a/>", headers={"content-type": "text/xml"}),
-        415,
-        "UnsupportedMediaType",
-    )
+    response = await api.post("/v1/act", content=b"<a/>", headers={"content-type": "text/xml"})
+
+    body = problem(response, 415, "UnsupportedMediaType")
+    assert body["detail"] == "send application/json or application/msgpack"
 
 
 async def test_a_passed_deadline_gives_the_declared_fallback(
@@ -405,7 +405,10 @@ async def test_a_denied_baseline_is_not_the_way_out_of_an_empty_set(
 ) -> None:
     await put(with_agent(bandit(empty_action_set="baseline"), **DENYING))
 
-    problem(await act(api, excluded_actions=["b", "c"], baseline_action="a"), 422, "ActionSetEmpty")
+    response = await act(api, excluded_actions=["b", "c"], baseline_action="a")
+
+    body = problem(response, 422, "ActionSetEmpty")
+    assert "2 excluded, the rest removed by safety" in body["detail"]
 
 
 DEEP: dict[str, Any] = {

@@ -14,6 +14,7 @@ from tests.support.waiting import eventually
 
 QUICK: dict[str, Any] = {"publish_every_s": 0.02, "checkpoint_every_s": 0.05}
 ON_REQUEST: dict[str, Any] = QUICK | {"continuous": False}
+ONE_BY_ONE: dict[str, Any] = {"updates_at_once": 1}
 
 
 def on_request(document: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +96,7 @@ async def test_a_job_with_nothing_to_learn_publishes_nothing(
 
 async def test_a_job_makes_the_steps_that_it_was_asked_for(redis_url: str, tmp_path: Path) -> None:
     """100 transitions with 64 of warm-up make 36 updates; the job asks for 50 more."""
-    document = on_request(sequential())
+    document = on_request(with_agent(sequential(), schedule=ONE_BY_ONE))
     async with open_studio(redis_url, tmp_path, document) as studio, studio.learner():
         await studio.append(studio.made_up(100))
         await studio.ask(max_steps=50)
@@ -125,7 +126,7 @@ async def test_a_dry_run_says_what_there_is_and_learns_nothing(
 async def test_a_policy_that_learns_all_the_time_takes_jobs_too(
     redis_url: str, tmp_path: Path
 ) -> None:
-    document = sequential() | {"learning": QUICK}
+    document = with_agent(sequential(), schedule=ONE_BY_ONE) | {"learning": QUICK}
     async with open_studio(redis_url, tmp_path, document) as studio, studio.learner():
         await studio.append(studio.made_up(80))
         await studio.learned(80)
@@ -163,7 +164,7 @@ async def test_a_job_survives_the_learner_and_its_steps_are_made_once(
     redis_url: str, tmp_path: Path, children: Children
 ) -> None:
     """Killed between the extra updates: the next learner begins them again, from before the first."""
-    document = on_request(sequential())
+    document = on_request(with_agent(sequential(), schedule=ONE_BY_ONE))
     async with open_studio(redis_url, tmp_path, document) as studio:
         await studio.append(studio.made_up(100))
         child = start_learner(children, studio)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,13 +20,19 @@ from agent_core.types import ActionSet, Transition
 from service.learning.training import PolicyTraining, Progress, checkpoint_folder, examine
 from service.policies.config import PolicyConfig, parse_policy
 from service.replay.codec import encode_transition
-from service.replay.repository import Block, Entry
+from service.replay.repository import Block
 from tests.support.learners import fingerprint, made_up
 from tests.support.policies import bandit, featured, sequential, steering, with_agent
 from tests.support.training import CPU
 
 COUNT = 90  # more than the schedule's 64 transitions of warm-up
 NOBODY: frozenset[int] = frozenset()
+ONE_BY_ONE: dict[str, Any] = {"updates_at_once": 1}
+
+
+class Entry(NamedTuple):
+    id: str
+    data: bytes
 
 
 def entries(config: PolicyConfig, count: int = COUNT) -> list[Entry]:
@@ -36,7 +42,7 @@ def entries(config: PolicyConfig, count: int = COUNT) -> list[Entry]:
 
 
 def block(some: Sequence[Entry], appended: int = COUNT, trimmed: int = 0) -> Block:
-    return Block(list(some), appended, trimmed)
+    return Block([one.id for one in some], [one.data for one in some], appended, trimmed)
 
 
 def all_of(training: PolicyTraining, folder: Path) -> str:
@@ -134,8 +140,9 @@ def test_models_that_do_not_fit_each_other_keep_their_checkpoints_apart(tmp_path
 def test_a_busier_schedule_asks_for_no_updates_on_account_of_the_past() -> None:
     """With one update per transition after 64, 90 transitions make 26. With ten, the next one brings 10,
     not 10 * 27 - 26 = 244."""
-    training = in_one_go(parse_policy(sequential()))
-    busier = parse_policy(with_agent(sequential(), schedule={"updates_per_transition": 10}))
+    training = in_one_go(parse_policy(with_agent(sequential(), schedule=ONE_BY_ONE)))
+    schedule = ONE_BY_ONE | {"updates_per_transition": 10}
+    busier = parse_policy(with_agent(sequential(), schedule=schedule))
 
     training = training.reconfigured(busier, CPU)
     training.take(block([Entry("91-0", entries(busier, 1)[0].data)], 91), NOBODY)
@@ -209,7 +216,10 @@ def test_an_entry_is_refused_by_reason(
     [good] = made_up(1, 0, config.agent.spec)
     body = encode_transition(replace(good, **changes), schema or config.agent.feature_schema)
 
-    assert examine(Entry("1-0", body), config, frozenset({7})) == reason
+    found = examine([body], config, frozenset({7}))
+
+    assert found.refused == {0: reason}
+    assert len(found.transitions) == 0
 
 
 def test_an_entry_of_other_sizes_under_the_same_schema_is_corrupt() -> None:
@@ -217,18 +227,44 @@ def test_an_entry_of_other_sizes_under_the_same_schema_is_corrupt() -> None:
     [good] = made_up(1, 0, config.agent.spec)
     wide = np.zeros(config.agent.spec.state_dim + 1, np.float32)
     table = ActionSet(("a",), np.zeros((1, config.agent.spec.action_dim + 1), np.float32))
-    assert examine(entry_of(config, good), config, NOBODY) != "corrupt"
-
-    for odd in (
+    odd = [
         replace(good, state=wide),
         replace(good, next_state=wide),
+        replace(good, state=wide, next_state=wide),
         replace(good, actions=table, action=0, next_actions=None),
-    ):
-        assert examine(entry_of(config, odd), config, NOBODY) == "corrupt"
+    ]
+
+    found = examine([encoded(config, one) for one in (*odd, good)], config, NOBODY)
+
+    assert found.refused == dict.fromkeys(range(4), "corrupt")
+    assert found.good.tolist() == [4]
 
 
-def entry_of(config: PolicyConfig, transition: Transition) -> Entry:
-    return Entry("1-0", encode_transition(transition, config.agent.feature_schema))
+def encoded(config: PolicyConfig, transition: Transition) -> bytes:
+    return encode_transition(transition, config.agent.feature_schema)
+
+
+@given(bad=st.sets(st.integers(0, 19)), cut=st.integers(0, 20))
+def test_each_bad_entry_costs_one_transition_and_is_counted_wherever_a_block_is_cut(
+    bad: set[int], cut: int
+) -> None:
+    config = parse_policy(bandit())
+    stream = [
+        one._replace(data=one.data[:-1]) if at in bad else one
+        for at, one in enumerate(entries(config, 20))
+    ]
+    training = PolicyTraining(config, CPU)
+
+    training.take(block(stream[:cut]), NOBODY)
+    training.take(block(stream[cut:]), NOBODY)
+
+    assert training.experience == 20 - len(bad)
+    assert training.progress.skipped == ({"corrupt": len(bad)} if bad else {})
+    good = [one.id for at, one in enumerate(stream) if at not in bad]
+    assert (training.progress.first, training.progress.last) == (
+        (good or [""])[0],
+        (good or [""])[-1],
+    )
 
 
 # -- what is published ------------------------------------------------------------------------------
@@ -245,7 +281,7 @@ def test_weights_that_are_no_numbers_are_noticed() -> None:
 
 
 def test_a_version_tells_its_data_range_and_the_means_since_the_one_before() -> None:
-    training = in_one_go(parse_policy(sequential()))
+    training = in_one_go(parse_policy(with_agent(sequential(), schedule=ONE_BY_ONE)))
 
     first = training.description(2, 1, "now")
     again = training.description(3, 2, "now")

@@ -7,7 +7,7 @@ import time
 
 from redis.asyncio import Redis
 
-from service.replay.repository import START, Entry, ReplayRepository
+from service.replay.repository import START, ReplayRepository
 from service.repository import PolicyKeys, text
 
 KEYS = PolicyKeys("home")
@@ -25,16 +25,16 @@ async def test_blocks_follow_one_another_without_gap_or_overlap(redis_client: Re
     ids = await append(redis_client, b"1", b"2", b"3")
 
     first = await replay.after(KEYS, START, 2)
-    second = await replay.after(KEYS, first.entries[-1].id, 2)
+    second = await replay.after(KEYS, first.ids[-1], 2)
 
-    assert first.entries == [Entry(ids[0], b"1"), Entry(ids[1], b"2")]
-    assert second.entries == [Entry(ids[2], b"3")]
+    assert (first.ids, first.data) == (ids[:2], [b"1", b"2"])
+    assert (second.ids, second.data) == (ids[2:], [b"3"])
 
 
 async def test_a_policy_without_a_stream_has_nothing(redis_client: Redis) -> None:
     block = await ReplayRepository(redis_client).after(KEYS, START, 10)
 
-    assert (block.entries, block.appended, block.trimmed) == ([], 0, 0)
+    assert (block.ids, block.data, block.appended, block.trimmed) == ([], [], 0, 0)
 
 
 async def test_what_was_appended_and_trimmed_is_known_whatever_the_outcome_was(
@@ -65,7 +65,7 @@ async def test_an_entry_of_another_form_is_read_as_empty(redis_client: Redis) ->
 
     block = await ReplayRepository(redis_client).after(KEYS, START, 1)
 
-    assert block.entries[0].data == b""
+    assert block.data == [b""]
 
 
 async def test_waiting_ends_when_something_comes(redis_client: Redis) -> None:

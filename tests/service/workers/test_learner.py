@@ -71,6 +71,9 @@ async def test_a_policy_that_appears_later_is_trained_too(redis_url: str, tmp_pa
         await studio.learned(5)
         await other.learned(7)
 
+        newest = [(await one.versions())[-1] for one in (studio, other)]
+        assert [version.experience for version in newest] == [5, 7]
+
 
 async def test_without_auto_promotion_versions_are_candidates(
     redis_url: str, tmp_path: Path
@@ -107,7 +110,7 @@ async def test_entries_that_must_not_teach_are_counted_by_reason(
         await studio.append([replace(good[1], reward=float("nan"))])
         await studio.append([replace(good[1], reward=1e39)])  # a number, but not one in float32
         await studio.append([a_transition()])  # the schema's name, and not its sizes
-        await studio.append_raw([b"", b"garbage", b"\x02garbage"])
+        await studio.append_raw([b"", b"garbage", b"\x03garbage"])
         await studio.append(good[2:])
 
         async with studio.learner():

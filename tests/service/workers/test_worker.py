@@ -173,6 +173,8 @@ async def test_a_policy_that_this_version_cannot_read_does_not_stop_the_others(
         async with running(settings_for(redis_url, tmp_path, **QUICK)):
             await until(joined(world, 1))
 
+        assert [made.decision_id for made in await world.transitions()] == ["d0"]
+
 
 async def test_an_archive_that_cannot_be_written_does_not_stop_the_joins(
     redis_url: str, tmp_path: Path
@@ -233,6 +235,10 @@ async def test_the_heartbeat_beats_also_without_redis(tmp_path: Path) -> None:
 
     async with running(settings):
         await until(lambda: _is(heartbeat.exists()))
+        first = heartbeat.stat().st_mtime_ns
+        await until(lambda: _is(heartbeat.stat().st_mtime_ns > first))
+
+    assert heartbeat.exists()
 
 
 # -- crashes --------------------------------------------------------------------------------------

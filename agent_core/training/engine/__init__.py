@@ -1,0 +1,1 @@
+"""Makes updates in the fastest form that is right on the machine at hand. Knows no algorithm."""

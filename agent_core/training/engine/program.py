@@ -1,0 +1,120 @@
+"""Several updates of a learner as one compiled function.
+
+The learner's own method is run once on stand-ins that note down every operation (Reed et al. 2022,
+"torch.fx"), backward passes included. What comes out is a straight line of operations on tensors, which a
+compiler merges into a few loops: no Python, and no dispatch, is left in it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from agent_core.interfaces import Splittable, Update
+from agent_core.policy_learners.parts import LearnsInBatches, Part
+from agent_core.training.engine.batches import rebuilt, tensors_of
+from agent_core.training.engine.capture import Function, captured, record_on_gpu
+
+_Batch = TypeVar("_Batch", bound=Splittable)
+UpdateStep = Callable[[Any], Update]
+"""A method of a learner: one update on one batch."""
+
+
+def owner_of(step: UpdateStep) -> LearnsInBatches:
+    """The learner whose method `step` is."""
+    owner = getattr(step, "__self__", None)
+    if not isinstance(owner, LearnsInBatches):
+        raise TypeError(f"{step} is not a method of a learner")
+    return owner
+
+
+def twin_of(step: UpdateStep) -> UpdateStep:
+    """The same method of a copy of the learner, which shares nothing with it."""
+    twin: UpdateStep = getattr(copy.deepcopy(owner_of(step)), step.__name__)
+    return twin
+
+
+def state_of(learner: LearnsInBatches) -> list[torch.Tensor]:
+    """All tensors that an update of `learner` changes."""
+    return [tensor for part in _parts(learner) for tensor in part.state]
+
+
+class Program:
+    """`count` updates, one on each part of a batch of a certain form.
+
+    `run` works in place on the state of the learner that it is given.
+    """
+
+    def __init__(self, kind: str, function: Function, names: list[list[str]], count: int) -> None:
+        self.kind = kind
+        self._function = function
+        self._names = names
+        self.count = count
+
+    def run(self, learner: LearnsInBatches, batches: Splittable) -> list[Update]:
+        with torch.no_grad():
+            results = self._function(*state_of(learner), *tensors_of(batches))
+        learner.advance(self.count)
+        metrics, errors = results[: self.count], results[self.count :]
+        named = [
+            dict(zip(names, values.unbind(), strict=True))
+            for names, values in zip(self._names, metrics, strict=True)
+        ]
+        return [Update(one, errors[i] if errors else None) for i, one in enumerate(named)]
+
+
+def programs(step: UpdateStep, batches: Splittable, count: int) -> list[Program]:
+    """Takes from seconds to minutes. Destroys the learner of `step`: give it a `twin_of`.
+
+    Raises whatever tracing and compiling raise; the caller then does without.
+    """
+    changed = len(state_of(owner_of(step)))
+    graph, names, example = traced(step, batches, count)
+    compiled = torch._inductor.compile(graph, [*example], options=_OPTIONS)
+    made = [Program("compiled", compiled, names, count)]
+    if example[0].is_cuda:
+        recording = captured(compiled, example, changed, record_on_gpu)
+        made.append(Program("recorded", recording, names, count))
+    return made
+
+
+def traced(
+    step: UpdateStep, batches: _Batch, count: int
+) -> tuple[GraphModule, list[list[str]], list[torch.Tensor]]:
+    """The graph, the names of the metrics of each update, and arguments as the graph takes them."""
+    parts = _parts(owner_of(step))
+    sizes = [len(part.state) for part in parts]
+    names: list[list[str]] = []
+
+    def program(*arguments: torch.Tensor) -> list[torch.Tensor]:
+        left = iter(arguments)
+        for part, size in zip(parts, sizes, strict=True):
+            part.unroll([next(left) for _ in range(size)])
+        made = [step(one) for one in rebuilt(batches, left).split(count)]
+        names[:] = [list(update.metrics) for update in made]
+        errors = [update.errors for update in made if update.errors is not None]
+        return [_row(update) for update in made] + errors
+
+    example = [tensor.clone() for tensor in state_of(owner_of(step))] + tensors_of(batches)
+    graph = make_fx(program)(*[tensor.clone() for tensor in example])
+    for node in graph.graph.nodes:
+        node.meta.clear()  # what the tracer knew of shapes belongs to it alone; the compiler asks again
+    return graph, names, example
+
+
+_OPTIONS: dict[str, Any] = {"cpp_wrapper": True}
+
+
+def _parts(learner: LearnsInBatches) -> list[Part]:
+    served: list[Part] = [] if learner.served is None else [learner.served]
+    return served + list(learner.parts.values())
+
+
+def _row(update: Update) -> torch.Tensor:
+    """The metrics of one update as one tensor."""
+    return torch.stack([value.detach().float().reshape(()) for value in update.metrics.values()])

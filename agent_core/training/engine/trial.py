@@ -1,0 +1,122 @@
+"""Builds the forms that updates can be made in, checks them against the plain one, and keeps the fastest."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from agent_core.interfaces import Splittable, Update
+from agent_core.training.engine.program import (
+    Program,
+    UpdateStep,
+    owner_of,
+    programs,
+    state_of,
+    twin_of,
+)
+from agent_core.training.engine.routing import DEFAULT, Precision, Route, routed, routes
+
+_log = logging.getLogger(__name__)
+
+
+class Form(NamedTuple):
+    """A way to make updates. `program`: None for calls of the learner's own method. `speed`: over that of
+    the plain form."""
+
+    program: Program | None
+    route: Route
+    speed: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"{'plain' if self.program is None else self.program.kind}, matmul {self.route}"
+
+    def run(self, step: UpdateStep, batches: Splittable, count: int) -> list[Update]:
+        with routed(self.route):
+            if self.program is not None:
+                return self.program.run(owner_of(step), batches)
+            return [step(one) for one in batches.split(count)]
+
+
+PLAIN = Form(None, DEFAULT)
+
+
+def fastest(step: UpdateStep, batches: Splittable, count: int, precision: Precision) -> Form:
+    """The fastest of all forms that agree with the plain one; the learner of `step` is left as it is."""
+    built = [None, *_built(step, batches, count)]
+    forms = [Form(program, route) for route in routes(precision) for program in built]
+    agreeing = [form for form in forms if _agrees(form, step, batches, count, precision)]
+    seconds = _timed(agreeing, step, batches, count)
+    best = min(range(len(agreeing)), key=lambda i: seconds[i])
+    chosen = agreeing[best]._replace(speed=seconds[0] / seconds[best])
+    _log.info("updates are made %s: %.1f times the plain form", chosen.name, chosen.speed)
+    return chosen
+
+
+def _built(step: UpdateStep, batches: Splittable, count: int) -> list[Program]:
+    """The compiled form; nothing where there is no compiler, or where it cannot do it."""
+    try:
+        return programs(twin_of(step), batches, count)
+    except Exception as error:  # noqa: BLE001  # a compiler may raise anything; the plain form is there
+        reason = str(error).strip().partition("\n")[0]
+        _log.info("updates are not compiled: %s: %s", type(error).__name__, reason)
+        return []
+
+
+def _agrees(
+    form: Form, step: UpdateStep, batches: Splittable, count: int, precision: Precision
+) -> bool:
+    """Whether the state after one block, and after about 100 updates, is that of the plain form."""
+    if form == PLAIN:
+        return True
+    plain, other = twin_of(step), twin_of(step)
+    blocks = -(-_LONG_RUN // count)
+    for block, tolerance in ((1, _TOLERANCE[precision]), (blocks, _LONG_TOLERANCE)):
+        for _ in range(block):
+            PLAIN.run(plain, batches, count)
+            form.run(other, batches, count)
+        apart = _distance(state_of(owner_of(other)), state_of(owner_of(plain)))
+        if not apart <= tolerance:
+            _log.warning("updates %s are refused: they differ by %.1e", form.name, apart)
+            return False
+    return True
+
+
+def _distance(state: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor]) -> float:
+    """The norm of the difference over the norm of what is wanted, of all numbers together.
+
+    Not of each tensor: a weight whose gradient is nothing but rounding, such as the last bias of a softmax,
+    walks at random, and as far in any form.
+    """
+    pairs = [
+        (a.double(), b.double())
+        for a, b in zip(state, wanted, strict=True)
+        if a.is_floating_point()
+    ]
+    apart = sum(float((one - other).square().sum()) for one, other in pairs)
+    size = sum(float(other.square().sum()) for _, other in pairs)
+    return math.sqrt(apart / max(size, _TINY))
+
+
+def _timed(forms: Sequence[Form], step: UpdateStep, batches: Splittable, count: int) -> list[float]:
+    """The fastest of several runs of each; they take turns, so that all meet the same noise."""
+    twins = [twin_of(step) for _ in forms]
+    seconds = [float("inf")] * len(forms)
+    for _ in range(_ROUNDS):
+        for i, (form, twin) in enumerate(zip(forms, twins, strict=True)):
+            start = time.perf_counter()
+            form.run(twin, batches, count)
+            seconds[i] = min(seconds[i], time.perf_counter() - start)
+    return seconds
+
+
+_ROUNDS = 10
+_TINY = 1e-30
+_LONG_RUN = 100
+_TOLERANCE: dict[Precision, float] = {"full": 1e-4, "bf16": 0.1}
+_LONG_TOLERANCE = 0.5

@@ -1,0 +1,125 @@
+"""Which form updates are made in, and when it changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from agent_core.policy_learners.value_based.dqn import DqnConfig
+from agent_core.training.collate import collate
+from agent_core.training.engine.engine import UpdateEngine
+from agent_core.types import TransitionBatch
+from tests.support.engine import SlowLearner, as_it_is, batch_of
+from tests.support.learners import SPEC, fingerprint, made_up, one_by_one
+
+_COUNT = 3
+
+
+@pytest.fixture(autouse=True)
+def _compiler_that_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._inductor, "compile", as_it_is)
+
+
+@pytest.fixture
+def batches() -> TransitionBatch:
+    return batch_of(DqnConfig(), _COUNT)
+
+
+def test_updates_are_plain_until_there_were_enough_of_them(batches: TransitionBatch) -> None:
+    engine, learner = UpdateEngine(tune_after_updates=6), SlowLearner()
+
+    for _ in range(2):
+        engine.run(learner.update, batches, _COUNT)
+    before = engine.settle()
+    engine.run(learner.update, batches, _COUNT)
+
+    assert before == {}
+    assert len(engine.settle()) == 1
+    assert learner.calls == 9
+
+
+def test_they_change_to_what_was_built_in_the_background_and_go_on_alike(
+    batches: TransitionBatch,
+) -> None:
+    engine, learner, plain = UpdateEngine(0), SlowLearner(), SlowLearner()
+    plain.load_training_state(learner.training_state())
+    engine.run(learner.update, batches, _COUNT)
+    (form,) = engine.settle().values()
+
+    updates = engine.run(learner.update, batches, _COUNT)
+
+    assert form.program is not None
+    assert (learner.calls, learner.updates) == (_COUNT, 2 * _COUNT)
+    one_by_one(plain.update, batches, _COUNT)
+    wanted = one_by_one(plain.update, batches, _COUNT)
+    torch.testing.assert_close([u.metrics for u in updates], [u.metrics for u in wanted])
+    torch.testing.assert_close(learner.training_state(), plain.training_state())
+
+
+def test_what_is_tried_in_the_background_does_not_touch_the_learner(
+    batches: TransitionBatch,
+) -> None:
+    engine, learner = UpdateEngine(0), SlowLearner()
+    engine.run(learner.update, batches, _COUNT)
+    before = fingerprint(learner.training_state())
+
+    engine.settle()
+
+    assert fingerprint(learner.training_state()) == before
+
+
+def test_a_learner_with_another_state_starts_again(batches: TransitionBatch) -> None:
+    engine, learner = UpdateEngine(0), SlowLearner()
+    engine.run(learner.update, batches, _COUNT)
+    engine.settle()
+
+    engine.forget()
+    engine.run(learner.update, batches, _COUNT)
+
+    assert learner.calls == 2 * _COUNT
+
+
+def test_batches_of_another_form_are_another_matter(batches: TransitionBatch) -> None:
+    engine, learner, other = UpdateEngine(0), SlowLearner(), batch_of(DqnConfig(), 2 * _COUNT)
+    engine.run(learner.update, batches, _COUNT)
+    engine.settle()
+
+    engine.run(learner.update, other, _COUNT)
+
+    assert learner.calls == 2 * _COUNT
+    assert len(engine.settle()) == 2
+
+
+def test_blocks_that_end_a_period_elsewhere_are_another_matter(batches: TransitionBatch) -> None:
+    engine, learner = UpdateEngine(0), SlowLearner()
+    learner.period_updates = 2
+
+    for _ in range(2):
+        engine.run(learner.update, batches, _COUNT)
+    forms = engine.settle()
+    for _ in range(2):
+        engine.run(learner.update, batches, _COUNT)
+
+    assert len(forms) == 2
+    assert learner.calls == 2 * _COUNT
+
+
+def test_sets_of_different_sizes_stay_plain() -> None:
+    engine, learner = UpdateEngine(0), SlowLearner()
+    ragged = collate(made_up(6), SPEC, torch.device("cpu"))
+
+    for _ in range(2):
+        engine.run(learner.update, ragged, _COUNT)
+
+    assert engine.settle() == {}
+    assert learner.calls == 2 * _COUNT
+
+
+def test_updates_of_a_large_learner_are_compiled_one_by_one(batches: TransitionBatch) -> None:
+    engine, learner = UpdateEngine(0), SlowLearner(width=100_000)
+
+    engine.run(learner.update, batches, _COUNT)
+    (form,) = engine.settle().values()
+
+    assert form.program is not None
+    assert form.program.count == 1

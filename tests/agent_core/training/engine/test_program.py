@@ -1,0 +1,155 @@
+"""Updates of every learner as one graph: the same state, metrics and errors as calls of the learner."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from agent_core.interfaces import Update
+from agent_core.policy_learners.parts import LearnsInBatches
+from agent_core.policy_learners.value_based.dqn import DqnConfig
+from agent_core.safety.reward_constrained import RewardConstrainedConfig
+from agent_core.training.engine.program import (
+    Program,
+    owner_of,
+    programs,
+    state_of,
+    traced,
+    twin_of,
+)
+from tests.support.engine import Work, batch_of, small, work_of
+from tests.support.learners import LEARNERS, SPEC, one_by_one, weights_and_moments
+
+_COUNT, _BLOCKS = 3, 4
+_PERIODS = {"target_period_updates": 2, "actor_period_updates": 2}
+"""With three updates at once, every other block ends a period twice."""
+
+
+def _kind(config_class: type[Any]) -> str:
+    return str(config_class.model_fields["kind"].default)
+
+
+# REINFORCE makes its one step on a rollout by itself: no runner is asked.
+_COMPILED = [c for c in LEARNERS if "gradient" in c.capabilities and _kind(c) != "reinforce"]
+every_learner = pytest.mark.parametrize("config_class", _COMPILED, ids=_kind)
+
+
+class _Programs:
+    """Makes updates by graphs, one for each pattern of periods, as the engine does."""
+
+    def __init__(self) -> None:
+        self.made: dict[Hashable, Program] = {}
+
+    def run(self, work: Work) -> list[Update]:
+        learner = owner_of(work.step)
+        due = learner.due(work.times)
+        if due not in self.made:
+            graph, names, _ = traced(twin_of(work.step), work.batches, work.times)
+            self.made[due] = Program("graph", graph, names, work.times)
+        return self.made[due].run(learner, work.batches)
+
+
+def _assert_same_state(work: Work, wanted: Work, *, is_softmax: bool = False) -> None:
+    """`is_softmax`: the last weight that is served is the bias of all logits. It has no gradient but rounding,
+    which Adam makes steps of, and what it is does not matter."""
+    found = []
+    for learner in (owner_of(work.step), owner_of(wanted.step)):
+        served = 0 if learner.served is None else len(learner.served.state)
+        state = state_of(learner)
+        found.append([learner.updates, *state[: served - is_softmax], *state[served:]])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def _assert_same_updates(found: Sequence[Update], wanted: Sequence[Update]) -> None:
+    for one, other in zip(found, wanted, strict=True):
+        assert list(one.metrics) == list(other.metrics)
+        floats = [{k: v.float() for k, v in update.metrics.items()} for update in (one, other)]
+        torch.testing.assert_close(*floats, rtol=1e-3, atol=1e-4)
+        if other.errors is not None:
+            torch.testing.assert_close(one.errors, other.errors, rtol=1e-3, atol=1e-4)
+
+
+@every_learner
+def test_a_graph_makes_the_same_updates_block_after_block(config_class: type[Any]) -> None:
+    plain = work_of(small(config_class, **_PERIODS), _COUNT)
+    graphs, work = _Programs(), plain._replace(step=twin_of(plain.step))
+
+    for _ in range(_BLOCKS):
+        found, wanted = graphs.run(work), one_by_one(*plain)
+        _assert_same_updates(found, wanted)
+        is_softmax = {"actor", "sets"} <= config_class.capabilities
+        _assert_same_state(work, plain, is_softmax=is_softmax)
+
+    periods = [name for name in _PERIODS if name in config_class.model_fields]
+    assert len(graphs.made) == (2 if periods else 1)
+
+
+@every_learner
+def test_a_twin_does_the_same_and_shares_nothing(config_class: type[Any]) -> None:
+    plain = work_of(small(config_class), 1)
+    before, twin = weights_and_moments(owner_of(plain.step)), twin_of(plain.step)
+
+    twin(plain.batches)
+    untouched = weights_and_moments(owner_of(plain.step))
+    plain.step(plain.batches)
+
+    assert untouched == before
+    assert (
+        weights_and_moments(owner_of(plain.step)) == weights_and_moments(owner_of(twin)) != before
+    )
+
+
+@every_learner
+def test_a_graph_refuses_what_the_learner_refuses(config_class: type[Any]) -> None:
+    work = work_of(small(config_class), _COUNT)
+    before = weights_and_moments(owner_of(work.step))
+    work.batches.weight.fill_(float("nan"))
+
+    updates = _Programs().run(work)
+
+    assert [update.metrics["skipped_non_finite"].item() for update in updates] == [1.0] * _COUNT
+    assert weights_and_moments(owner_of(work.step)) == before
+
+
+def _constrained() -> LearnsInBatches:
+    config = small(DqnConfig)
+    learner = config.build_learner(config.build_policy(SPEC), SPEC)
+    limits = RewardConstrainedConfig(cost_limit=0.1, multiplier_rate=0.1, hidden=(4,))
+    constrained = limits.constrain(learner, SPEC)
+    assert isinstance(constrained, LearnsInBatches)
+    return constrained
+
+
+@pytest.mark.parametrize("name", ["update", "learn_cost"])
+def test_a_constraint_is_part_of_the_graph(name: str) -> None:
+    plain = Work(getattr(_constrained(), name), batch_of(DqnConfig(), _COUNT), _COUNT)
+    graphs, work = _Programs(), plain._replace(step=twin_of(plain.step))
+
+    for _ in range(_BLOCKS):
+        found, wanted = graphs.run(work), one_by_one(*plain)
+        _assert_same_updates(found, wanted)
+        _assert_same_state(work, plain)
+
+
+def test_only_methods_of_learners_can_be_run() -> None:
+    with pytest.raises(TypeError, match="not a method of a learner"):
+        owner_of(lambda batch: Update({}))
+
+
+# What torch's compiler imports is older than torch.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+def test_what_the_compiler_makes_of_the_graph_makes_the_same_updates() -> None:
+    plain = work_of(small(DqnConfig), 2)
+    work = plain._replace(step=twin_of(plain.step))
+
+    (program,) = programs(twin_of(plain.step), plain.batches, plain.times)
+    for _ in range(_BLOCKS):
+        found, wanted = program.run(owner_of(work.step), work.batches), one_by_one(*plain)
+        _assert_same_updates(found, wanted)
+
+    _assert_same_state(work, plain)
