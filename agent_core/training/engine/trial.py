@@ -76,15 +76,21 @@ def _agrees(
         return True
     plain, other = twin_of(step), twin_of(step)
     blocks = -(-_LONG_RUN // count)
-    for block, tolerance in ((1, _TOLERANCE[precision]), (blocks, _LONG_TOLERANCE)):
+    for block, tolerance in ((1, _TOLERANCE[precision]), (blocks, _LONG_TOLERANCE[precision])):
         for _ in range(block):
-            PLAIN.run(plain, batches, count)
-            form.run(other, batches, count)
+            _run_again(PLAIN, plain, batches, count)
+            _run_again(form, other, batches, count)
         apart = _distance(state_of(owner_of(other)), state_of(owner_of(plain)))
         if not apart <= tolerance:
             _log.warning("updates %s are refused: they differ by %.1e", form.name, apart)
             return False
     return True
+
+
+def _run_again(form: Form, step: UpdateStep, batches: Splittable, count: int) -> None:
+    """Updates at the place in a period that the form was built for, which is therefore left where it was."""
+    form.run(step, batches, count)
+    owner_of(step).advance(-count)
 
 
 def _distance(state: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor]) -> float:
@@ -110,7 +116,7 @@ def _timed(forms: Sequence[Form], step: UpdateStep, batches: Splittable, count: 
     for _ in range(_ROUNDS):
         for i, (form, twin) in enumerate(zip(forms, twins, strict=True)):
             start = time.perf_counter()
-            form.run(twin, batches, count)
+            _run_again(form, twin, batches, count)
             seconds[i] = min(seconds[i], time.perf_counter() - start)
     return seconds
 
@@ -119,4 +125,4 @@ _ROUNDS = 10
 _TINY = 1e-30
 _LONG_RUN = 100
 _TOLERANCE: dict[Precision, float] = {"full": 1e-4, "bf16": 0.1}
-_LONG_TOLERANCE = 0.5
+_LONG_TOLERANCE: dict[Precision, float] = {"full": 1e-2, "bf16": 0.5}

@@ -13,7 +13,7 @@ from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.training.engine.program import owner_of
 from agent_core.training.engine.routing import Precision
 from agent_core.training.engine.trial import fastest
-from tests.support.engine import SlowLearner, Work, as_it_is, batch_of
+from tests.support.engine import SlowLearner, Work, as_it_is, batch_of, small, work_of
 from tests.support.learners import fingerprint
 
 
@@ -103,3 +103,16 @@ def test_a_compiler_that_fails_leaves_the_plain_form_and_says_so(
 
     assert chosen.name.startswith("plain, matmul ")
     assert "updates are not compiled: RuntimeError: g++: not found" in caplog.messages
+
+
+def test_a_form_is_tried_at_the_place_in_a_period_that_it_was_built_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _compiler(monkeypatch, as_it_is)
+    # Copies of the target fall on updates 2, then on 4 and 6, then on 8, ...
+    copying = small(DqnConfig, target_period_updates=2, target_mix=1.0)
+    work = work_of(copying, 3)
+
+    fastest(*work, "full")
+
+    assert "are refused" not in caplog.text
