@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from agent_core.policy_learners.value_based.dqn import DqnConfig
+from agent_core.training.engine import trial
 from agent_core.training.engine.program import owner_of
 from agent_core.training.engine.routing import Precision
 from agent_core.training.engine.trial import fastest
@@ -109,6 +110,7 @@ def test_a_form_is_tried_at_the_place_in_a_period_that_it_was_built_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     _compiler(monkeypatch, as_it_is)
+    monkeypatch.setitem(trial._LONG_TOLERANCE, "full", 1e-4)
     # Copies of the target fall on updates 2, then on 4 and 6, then on 8, ...
     copying = small(DqnConfig, target_period_updates=2, target_mix=1.0)
     work = work_of(copying, 3)
