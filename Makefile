@@ -50,11 +50,13 @@ bench-paper: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.paper $(ARGS)
 
 bench-learner: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]" -r benchmarks/learner/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/learner/requirements.txt
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.learner $(ARGS)
 
 bench-replay: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]" -r benchmarks/learner/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/learner/requirements.txt
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.replay $(ARGS)
 
 soak: install
