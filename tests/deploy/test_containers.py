@@ -37,7 +37,7 @@ KNOWN_KEYS = {
         "init", "logging", "networks", "ports", "profiles", "read_only", "restart", "secrets",
         "security_opt", "stop_grace_period", "tmpfs", "user", "volumes",
     },
-    "build": {"context", "args"},
+    "build": {"context", "target", "args"},
     "healthcheck": {"test", "interval", "timeout", "start_period", "retries"},
     "deploy": {"resources"},
     "resources": {"limits", "reservations"},

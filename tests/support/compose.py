@@ -142,8 +142,11 @@ class LocalCompose:
         return folder
 
     def _image_environment(self) -> dict[str, str]:
-        final_stage = self._image[self._last_index("FROM") :]
-        pairs = [shlex.split(arguments) for name, arguments in final_stage if name == "ENV"]
+        # All that runs comes from one stage: after it, some get a compiler besides.
+        start = next(
+            at for at, (_, words) in enumerate(self._image) if words.endswith("AS process")
+        )
+        pairs = [shlex.split(words) for name, words in self._image[start:] if name == "ENV"]
         environment = dict(pair.split("=", 1) for words in pairs for pair in words)
         del environment["PATH"]
         return environment

@@ -37,9 +37,9 @@ def rebuilt(batch: _Batch, tensors: Iterator[torch.Tensor]) -> _Batch:
 
 
 def form_of(batch: Any) -> tuple[Hashable, ...]:
-    """What a program is made for: shapes, and whatever in `batch` is not a tensor."""
+    """What a program is made for: shapes and strides, and whatever in `batch` is not a tensor."""
     return tuple(
-        value.shape
+        (value.shape, value.stride())
         if isinstance(value, torch.Tensor)
         else form_of(value)
         if is_dataclass(value)

@@ -8,7 +8,7 @@ compiler merges into a few loops: no Python, and no dispatch, is left in it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -60,12 +60,9 @@ class Program:
         with torch.no_grad():
             results = self._function(*state_of(learner), *tensors_of(batches))
         learner.advance(self.count)
-        metrics, errors = results[: self.count], results[self.count :]
-        named = [
-            dict(zip(names, values.unbind(), strict=True))
-            for names, values in zip(self._names, metrics, strict=True)
-        ]
-        return [Update(one, errors[i] if errors else None) for i, one in enumerate(named)]
+        numbers, errors = iter(results[0].unbind()), results[1:]
+        metrics = [{name: next(numbers) for name in names} for names in self._names]
+        return [Update(one, errors[i] if errors else None) for i, one in enumerate(metrics)]
 
 
 def programs(step: UpdateStep, batches: Splittable, count: int) -> list[Program]:
@@ -98,7 +95,7 @@ def traced(
         made = [step(one) for one in rebuilt(batches, left).split(count)]
         names[:] = [list(update.metrics) for update in made]
         errors = [update.errors for update in made if update.errors is not None]
-        return [_row(update) for update in made] + errors
+        return [_metrics(made), *errors]
 
     example = [tensor.clone() for tensor in state_of(owner_of(step))] + tensors_of(batches)
     graph = make_fx(program)(*[tensor.clone() for tensor in example])
@@ -115,6 +112,7 @@ def _parts(learner: LearnsInBatches) -> list[Part]:
     return served + list(learner.parts.values())
 
 
-def _row(update: Update) -> torch.Tensor:
-    """The metrics of one update as one tensor."""
-    return torch.stack([value.detach().float().reshape(()) for value in update.metrics.values()])
+def _metrics(made: Sequence[Update]) -> torch.Tensor:
+    """All metrics of all updates as one tensor: to take one apart costs less than to hand over many."""
+    numbers = [number for update in made for number in update.metrics.values()]
+    return torch.stack([number.detach().float().reshape(()) for number in numbers])

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agent_core.training.collate import collate
+from agent_core.replay.fifo import FifoConfig
+from agent_core.training.collate import block_of, collate
 from agent_core.training.engine.batches import form_of, is_ragged, rebuilt, tensors_of
 from agent_core.types import ProblemSpec, TransitionBatch
 from tests.support.learners import BOX_SPEC, SPEC, made_up
@@ -54,3 +55,15 @@ def test_sets_of_one_size_and_ragged_ones_are_told_apart() -> None:
     assert form_of(ragged) != form_of(batch)
     assert is_ragged(ragged)
     assert not is_ragged(batch)
+
+
+@pytest.mark.parametrize("spec", [SPEC, BOX_SPEC])
+def test_without_anything_to_do_next_a_batch_is_not_ragged(spec: ProblemSpec) -> None:
+    replay = FifoConfig(capacity=8).build(spec, torch.device("cpu"))
+    (example,) = made_up(1, spec=spec)
+    bandit = replace(example, next_state=None, next_actions=None, next_action=None, terminated=True)
+    replay.extend(block_of([bandit] * 4, spec))
+
+    batch = replay.sample(8, torch.Generator())
+
+    assert (batch.next_actions.width, is_ragged(batch)) == (0, False)
