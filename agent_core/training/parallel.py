@@ -4,13 +4,12 @@
 
 Every rank is given the same transitions, so all of them hold the same replay and draw the same batch; each
 computes the gradient of its own rows, and moves by the mean of all gradients. So they stay equal, and equal to one
-process on the whole batch, up to rounding. It pays for networks that take longer to compute a gradient for
-than to send it.
+process on the whole batch, up to rounding. It pays for large networks alone, from about 512 units a layer on two CPU
+cores (benchmarks/learner/ranks.json).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -66,8 +65,3 @@ class Ranks:
         found = [torch.empty_like(part) for _ in range(self.count)]
         dist.all_gather(found, part)
         return torch.cat(found)
-
-
-def was_started_by_torchrun() -> bool:
-    """Whether there are others to join."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
