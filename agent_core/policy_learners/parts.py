@@ -63,14 +63,15 @@ class LearnsInBatches(ABC):
     def update(self, batch: TransitionBatch) -> Update:
         """One gradient step on a replayed batch."""
 
+    @property
+    def can_be_compiled(self) -> bool:
+        """Whether all that an update reads, and that ever changes, is in `served` and `parts`."""
+        return True
+
     def due(self, count: int) -> tuple[bool, ...]:
         """Which of the next `count` updates are the last of a period."""
         following = range(self.updates + 1, self.updates + count + 1)
         return tuple(number % self.period_updates == 0 for number in following)
-
-    def advance(self, count: int) -> None:
-        """Counts updates that were made without calling `update`."""
-        self.updates += count
 
     def observe(self, new: TransitionBatch) -> None:  # noqa: B027  # most have nothing to do
         """Does nothing: no transition is taken in by itself."""
@@ -90,32 +91,39 @@ class LearnsInBatches(ABC):
             part.load_training_state(below(name, state))
 
 
-class UpdateNoise:
+class Cell:
+    """A part of one tensor, `value`, which updates change in place."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        self.value = value
+
+    @property
+    def state(self) -> list[torch.Tensor]:
+        return [self.value]
+
+    def unroll(self, state: Sequence[torch.Tensor]) -> None:
+        (self.value,) = state
+
+    def training_state(self) -> TrainingState:
+        return {"value": self.value}
+
+    def load_training_state(self, state: TrainingState) -> None:
+        self.value.copy_(state["value"])
+
+
+class UpdateNoise(Cell):
     """The chance in updates: numbers drawn from the key of each row and how often there was drawn before.
 
     Its seed is drawn from torch's global RNG, as initial weights are.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._drawn = torch.randint(2**62, (1,)).to(device)
+        super().__init__(torch.randint(2**62, (1,)).to(device))
 
     def normals(self, batch: TransitionBatch, count: int) -> torch.Tensor:
         """`[B, count]`, standard normal; the same on every device."""
-        self._drawn.add_(1)
-        return normals(splitmix(batch.key + self._drawn), count)
-
-    @property
-    def state(self) -> list[torch.Tensor]:
-        return [self._drawn]
-
-    def unroll(self, state: Sequence[torch.Tensor]) -> None:
-        (self._drawn,) = state
-
-    def training_state(self) -> TrainingState:
-        return {"drawn": self._drawn}
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self._drawn.copy_(state["drawn"])
+        self.value.add_(1)
+        return normals(splitmix(batch.key + self.value), count)
 
 
 def adam_of(

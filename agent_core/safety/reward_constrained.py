@@ -9,7 +9,7 @@ careful, not less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
@@ -36,7 +36,7 @@ from agent_core.networks.box import BoxCritics
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.policy_learners.actor import ActorPolicy
 from agent_core.policy_learners.gradient import SKIPPED, Step
-from agent_core.policy_learners.parts import LearnsInBatches, Part, adam_of, frozen_copy
+from agent_core.policy_learners.parts import Cell, LearnsInBatches, Part, adam_of, frozen_copy
 from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, RaggedActions, Rollout, TransitionBatch
 
@@ -150,26 +150,6 @@ def moved_multiplier(
     return (multiplier + rate * excess).clamp(0.0, largest)
 
 
-class Multiplier:
-    """The price of a unit of cost, `value`, a float64 scalar; the part of the learner that keeps it."""
-
-    def __init__(self, initial: float, device: torch.device) -> None:
-        self.value = torch.tensor(initial, dtype=torch.float64, device=device)
-
-    @property
-    def state(self) -> list[torch.Tensor]:
-        return [self.value]
-
-    def unroll(self, state: Sequence[torch.Tensor]) -> None:
-        (self.value,) = state
-
-    def training_state(self) -> TrainingState:
-        return {"value": self.value}
-
-    def load_training_state(self, state: TrainingState) -> None:
-        self.value.copy_(state["value"])
-
-
 class ConstrainedLearner(LearnsInBatches):
     """Teaches `learner` with cost in its rewards, and prices cost by what its policy then costs.
 
@@ -193,16 +173,32 @@ class ConstrainedLearner(LearnsInBatches):
         self._target = frozen_copy(self._critics)
         self._weights, self._target_weights = Weights(self._critics), Weights(self._target)
         self._step = adam_of(self._weights, config.learning_rate, _MAX_GRADIENT_NORM)
-        self._multiplier = Multiplier(config.initial_multiplier, device)
+        initial = torch.tensor(config.initial_multiplier, dtype=torch.float64, device=device)
+        self._multiplier = Cell(initial)
         parts: dict[str, Part] = {f"learner.{n}": part for n, part in learner.parts.items()}
         parts |= {"cost_critics": self._weights, "cost_target": self._target_weights}
         parts |= {"cost_step": self._step, "multiplier": self._multiplier}
         super().__init__(learner.served, parts)
+        self.period_updates = learner.period_updates
 
     @property
     def multiplier(self) -> float:
-        """The price of now."""
+        """The price of a unit of cost, now."""
         return float(self._multiplier.value)
+
+    @property
+    def updates(self) -> int:
+        """Those of the learner, which counts them."""
+        return self._learner.updates
+
+    @updates.setter
+    def updates(self, count: int) -> None:
+        self._learner.updates = count
+
+    @property
+    def can_be_compiled(self) -> bool:
+        """Not where the policy, whose cost is learned, is changed by something besides updates."""
+        return self._learner.served is not None
 
     def observe(self, new: TransitionBatch) -> None:
         self._learner.observe(penalized(new, self._multiplier.value))
@@ -215,12 +211,6 @@ class ConstrainedLearner(LearnsInBatches):
     def refresh(self, everything: Iterable[TransitionBatch]) -> None:
         multiplier = self._multiplier.value
         self._learner.refresh(penalized(batch, multiplier) for batch in everything)
-
-    def due(self, count: int) -> tuple[bool, ...]:
-        return self._learner.due(count)
-
-    def advance(self, count: int) -> None:
-        self._learner.advance(count)
 
     def learn_rollout(
         self, rollout: Rollout, generator: torch.Generator, run: Runner

@@ -142,7 +142,7 @@ class AgentLearner:
         if self._memory is not None:
             self._memory.load_training_state(below("replay", state))
         if self._replay is not None:
-            # Nothing is owed between two transitions. Another schedule counts from here: it asks for
+            # Nothing is due between two transitions. Another schedule counts from here: it asks for
             # no updates on account of what was learned under the one before.
             self._scheduled = self._schedule.updates_due(self.experience)
 

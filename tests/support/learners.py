@@ -135,7 +135,7 @@ def fingerprint(state: TrainingState) -> str:
 def weights_and_moments(learner: PolicyLearner) -> str:
     """A fingerprint of all that an update changes but counters, which go on also where one is refused."""
     state = learner.training_state()
-    moved = {k: v for k, v in state.items() if k.rpartition(".")[2] not in ("updates", "drawn")}
+    moved = {k: v for k, v in state.items() if not k.endswith(("updates", "noise.value"))}
     return fingerprint(moved | under("policy", learner.policy.state_dict()))
 
 

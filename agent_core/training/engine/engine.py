@@ -28,9 +28,9 @@ class UpdateEngine:
         updates = engine.run(learner.update, batches, count)
 
     After so many updates on batches of one form (0: at once) other ways to make them are built and tried in the
-    background, on copies of the learner. The fastest that agrees with the plain one takes over. None of it
-    is ever waited for, and what fails is left out: the plain way always works, and is the only one for sets of
-    different sizes. `ranks`: the processes that share the work; each has its rows of every batch, and there is
+    background, on copies of the learner. The fastest that agrees with the plain one takes over. No compiler is
+    ever waited for, only the turns of a trial, and what fails is left out: the plain way always works, and is
+    the only one for sets of different sizes. `ranks`: the processes that share the work; each has its rows of every batch, and there is
     the plain form alone.
     """
 
@@ -56,7 +56,7 @@ class UpdateEngine:
         return self._run(step, batches, count)
 
     def _run(self, step: Callable[[_Batch], Update], batches: _Batch, count: int) -> list[Update]:
-        if is_ragged(batches):
+        if is_ragged(batches) or not owner_of(step).can_be_compiled:
             return PLAIN.run(step, batches, count)
         key = (step.__name__, owner_of(step).due(count), form_of(batches))
         return self._form(key, step, batches, count).run(step, batches, count)

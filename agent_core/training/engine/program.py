@@ -45,21 +45,22 @@ def state_of(learner: LearnsInBatches) -> list[torch.Tensor]:
 
 
 class Program:
-    """`count` updates, one on each part of a batch of a certain form.
+    """One update on each part of a batch of a certain form.
 
-    `run` works in place on the state of the learner that it is given.
+    `run` works in place on the state of the learner that it is given. `counted`: how many updates the
+    learner counted where it made them itself.
     """
 
-    def __init__(self, kind: str, function: Function, names: list[list[str]], count: int) -> None:
+    def __init__(self, kind: str, function: Function, names: list[list[str]], counted: int) -> None:
         self.kind = kind
         self._function = function
         self._names = names
-        self.count = count
+        self._counted = counted
 
     def run(self, learner: LearnsInBatches, batches: Splittable) -> list[Update]:
         with torch.no_grad():
             results = self._function(*state_of(learner), *tensors_of(batches))
-        learner.advance(self.count)
+        learner.updates += self._counted
         numbers, errors = iter(results[0].unbind()), results[1:]
         metrics = [{name: next(numbers) for name in names} for names in self._names]
         return [Update(one, errors[i] if errors else None) for i, one in enumerate(metrics)]
@@ -70,13 +71,14 @@ def programs(step: UpdateStep, batches: Splittable, count: int) -> list[Program]
 
     Raises whatever tracing and compiling raise; the caller then does without.
     """
-    changed = len(state_of(owner_of(step)))
+    changed, before = len(state_of(owner_of(step))), owner_of(step).updates
     graph, names, example = traced(step, batches, count)
+    counted = owner_of(step).updates - before
     compiled = torch._inductor.compile(graph, [*example], options=_OPTIONS)
-    made = [Program("compiled", compiled, names, count)]
+    made = [Program("compiled", compiled, names, counted)]
     if example[0].is_cuda:
         recording = captured(compiled, example, changed, record_on_gpu)
-        made.append(Program("recorded", recording, names, count))
+        made.append(Program("recorded", recording, names, counted))
     return made
 
 

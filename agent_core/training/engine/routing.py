@@ -43,10 +43,10 @@ def routed(route: Route) -> Iterator[None]:
             backend.fp32_precision = before
 
 
-def probe(route: Route, size: int) -> Probe:
-    """A product of two square matrices, `size` rows each."""
+def probe(route: Route) -> Probe:
+    """A product of two square matrices."""
     generator = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(size, size, generator=generator) for _ in range(2))
+    left, right = (torch.randn(_SIZE, _SIZE, generator=generator) for _ in range(2))
     exact, seconds = left.double() @ right.double(), []
     with routed(route):
         error = float(((left @ right).double() - exact).abs().max())
@@ -57,17 +57,17 @@ def probe(route: Route, size: int) -> Probe:
     return Probe(error, min(seconds))
 
 
-def routes(precision: Precision, size: int = 256) -> list[Route]:
+def routes(precision: Precision) -> list[Route]:
     """The routes that are exact enough on this machine, the default first."""
     if precision == "bf16":
         return [DEFAULT, "bf16"]
-    usual, other = probe(DEFAULT, size), probe("bf16", size)
+    usual, other = probe(DEFAULT), probe("bf16")
     is_exact = other.error <= _TOLERANCE * usual.error
     return [DEFAULT, "bf16"] if is_exact else [DEFAULT]
 
 
 _one_at_a_time = RLock()
 """The setting is one for the whole process."""
-_ROUNDS = 5
+_ROUNDS, _SIZE = 5, 256
 _TOLERANCE = 3.0
 """Float32 kernels differ by the order of their sums: 1.4 times was seen. Bfloat16 is off by thousands."""

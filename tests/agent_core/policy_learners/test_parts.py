@@ -77,7 +77,7 @@ def test_more_is_due_at_the_end_of_each_period_whoever_made_the_updates() -> Non
 
     assert learner.due(4) == (False, False, True, False)
     learner.update(collate(made_up(4), SPEC, _CPU))
-    learner.advance(3)
+    learner.updates += 3
     assert learner.due(3) == (False, True, False)
 
 

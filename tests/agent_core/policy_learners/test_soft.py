@@ -159,7 +159,7 @@ def test_the_temperature_and_its_optimizer_are_saved_and_restored(config: Any) -
     restored = other.training_state()
     assert saved["temperature.log"].item() != pytest.approx(math.log(0.5), abs=1e-6)
     assert saved["temperature_step.steps"].item() == 1
-    for name in ("temperature.log", "temperature_step.moments", "noise.drawn"):
+    for name in ("temperature.log", "temperature_step.moments", "noise.value"):
         assert torch.equal(restored[name], saved[name])
 
 

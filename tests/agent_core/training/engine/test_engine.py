@@ -7,6 +7,7 @@ import torch
 
 from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.training.collate import collate
+from agent_core.training.engine.batches import form_of
 from agent_core.training.engine.engine import UpdateEngine
 from agent_core.types import TransitionBatch
 from tests.support.engine import SlowLearner, as_it_is, batch_of
@@ -119,7 +120,7 @@ def test_updates_of_a_large_learner_are_compiled_one_by_one(batches: TransitionB
     engine, learner = UpdateEngine(0), SlowLearner(width=100_000)
 
     engine.run(learner.update, batches, _COUNT)
-    (form,) = engine.settle().values()
+    ((key, form),) = engine.settle().items()
 
     assert form.program is not None
-    assert form.program.count == 1
+    assert key == ("update", (True,), form_of(batches.split(_COUNT)[0]))

@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from agent_core.interfaces import Update
-from agent_core.policy_learners.parts import LearnsInBatches
+from agent_core.policy_learners.bandits.neural_linear import NeuralLinearConfig
 from agent_core.policy_learners.value_based.dqn import DqnConfig
-from agent_core.safety.reward_constrained import RewardConstrainedConfig
+from agent_core.safety.reward_constrained import ConstrainedLearner, RewardConstrainedConfig
+from agent_core.training.engine.engine import UpdateEngine
 from agent_core.training.engine.program import (
     Program,
     owner_of,
-    programs,
     state_of,
     traced,
     twin_of,
 )
+from agent_core.training.engine.trial import fastest
 from tests.support.engine import Work, batch_of, small, work_of
 from tests.support.learners import LEARNERS, SPEC, one_by_one, weights_and_moments
 
@@ -48,8 +49,10 @@ class _Programs:
         learner = owner_of(work.step)
         due = learner.due(work.times)
         if due not in self.made:
-            graph, names, _ = traced(twin_of(work.step), work.batches, work.times)
-            self.made[due] = Program("graph", graph, names, work.times)
+            twin = twin_of(work.step)
+            graph, names, _ = traced(twin, work.batches, work.times)
+            counted = owner_of(twin).updates - learner.updates
+            self.made[due] = Program("graph", graph, names, counted)
         return self.made[due].run(learner, work.batches)
 
 
@@ -115,12 +118,12 @@ def test_a_graph_refuses_what_the_learner_refuses(config_class: type[Any]) -> No
     assert weights_and_moments(owner_of(work.step)) == before
 
 
-def _constrained() -> LearnsInBatches:
+def _constrained() -> ConstrainedLearner:
     config = small(DqnConfig)
     learner = config.build_learner(config.build_policy(SPEC), SPEC)
     limits = RewardConstrainedConfig(cost_limit=0.1, multiplier_rate=0.1, hidden=(4,))
     constrained = limits.constrain(learner, SPEC)
-    assert isinstance(constrained, LearnsInBatches)
+    assert isinstance(constrained, ConstrainedLearner)
     return constrained
 
 
@@ -142,14 +145,39 @@ def test_only_methods_of_learners_can_be_run() -> None:
 
 # What torch's compiler imports is older than torch.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
-def test_what_the_compiler_makes_of_the_graph_makes_the_same_updates() -> None:
+def test_with_a_compiler_updates_are_compiled_and_without_one_they_are_the_same() -> None:
     plain = work_of(small(DqnConfig), 2)
     work = plain._replace(step=twin_of(plain.step))
 
-    (program,) = programs(twin_of(plain.step), plain.batches, plain.times)
+    form = fastest(*plain, "full")
     for _ in range(_BLOCKS):
-        found, wanted = program.run(owner_of(work.step), work.batches), one_by_one(*plain)
+        found, wanted = form.run(*work), one_by_one(*plain)
         _assert_same_updates(found, wanted)
 
+    assert (form.program is not None) == (shutil.which("g++") is not None)
     _assert_same_state(work, plain)
+
+
+def test_only_what_counts_as_an_update_of_the_learner_is_counted() -> None:
+    learner = _constrained()
+    batch = batch_of(DqnConfig(), _COUNT)
+    counts = []
+
+    for step in (learner.learn_cost, learner.update):
+        _Programs().run(Work(step, batch, _COUNT))
+        counts.append(learner.updates)
+
+    assert counts == [0, _COUNT]
+
+
+def test_a_policy_that_observations_change_is_not_part_of_a_program() -> None:
+    config = small(NeuralLinearConfig)
+    learner = config.build_learner(config.build_policy(SPEC), SPEC)
+    constrained = RewardConstrainedConfig(cost_limit=0.1).constrain(learner, SPEC)
+    engine = UpdateEngine(tune_after_updates=0)
+
+    # The expected cost follows the posterior mean, which `observe` changes and no update does.
+    updates = engine.run(constrained.update, batch_of(config, _COUNT), _COUNT)
+
+    assert len(updates) == _COUNT
+    assert engine.settle() == {}

@@ -57,7 +57,7 @@ def test_two_threads_do_not_meet_each_others_setting() -> None:
 
 
 def test_a_probe_knows_how_far_a_product_is_off() -> None:
-    found = probe(DEFAULT, 64)
+    found = probe(DEFAULT)
 
     # 64 products of about 1, each within a rounding of 2^-24 of its partial sum.
     assert 0 < found.error < 1e-4
@@ -65,7 +65,7 @@ def test_a_probe_knows_how_far_a_product_is_off() -> None:
 
 
 def test_the_other_route_is_offered_only_where_its_error_is_that_of_float32() -> None:
-    usual, other = probe(DEFAULT, 256), probe("bf16", 256)
+    usual, other = probe(DEFAULT), probe("bf16")
 
     found = routes("full")
 
