@@ -8,20 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from agent_core.config import AgentConfig, load_policy_data, parse_agent_config, problems_of
 from agent_core.errors import ConfigError, ConfigProblem
+from service.policies.section import Section
 
 PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Durability = Literal["async", "stream", "replicated", "fsync"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class RewardRule(_Section):
+class RewardRule(Section):
     """How rewards become one number.
 
     `wait_s`: how long a decision waits for rewards. `default`: its reward if none came.
@@ -36,13 +33,13 @@ class RewardRule(_Section):
     early_limit: int = Field(10_000, gt=0)
 
 
-class EpisodeRule(_Section):
+class EpisodeRule(Section):
     """Decisions follow one another; an episode idle for `idle_s` is sealed as truncated."""
 
     idle_s: float = Field(300.0, gt=0)
 
 
-class LearningRule(_Section):
+class LearningRule(Section):
     """When the learner trains and publishes.
 
     `publish_every_s`: at most one version in that time, and only if something was learned.
@@ -60,7 +57,7 @@ class LearningRule(_Section):
     keep_versions: int = Field(500, ge=2)
 
 
-class PolicyRules(_Section):
+class PolicyRules(Section):
     """Everything of a policy but its agent; a class of its own so that a broken agent section does not
     hide what is wrong with the others.
 
