@@ -9,6 +9,8 @@ on a Redis Cluster too.
     nacre:{p}:meta                      hash: config, live and previous version, pin, revisions
     nacre:{p}:versions                  hash: version number -> its JSON description
     nacre:{p}:catalog:<revision>        string: the action catalog as JSON
+    nacre:{p}:audit                     stream: who moved the policy's head, when and why
+    nacre:{p}:following                 hash: how far the worker followed the log, and what its observers keep
     nacre:{p}:log                       stream: every event in order; the source of all that follows
     nacre:{p}:d:<decision id>           hash: b record, g digest, s state, a activated, x replay id
     nacre:{p}:r:<decision id>           hash: the reward ledger; exists before the decision if a reward came first
@@ -52,8 +54,8 @@ class PolicyKeys:
     """The key names of one policy, made once and shared."""
 
     __slots__ = (
-        "catalog_prefix", "counts", "decision_prefix", "due", "early", "episode_prefix", "episodes",
-        "job", "learner", "ledger_prefix", "log", "meta", "policy", "replay", "versions",
+        "audit", "catalog_prefix", "counts", "decision_prefix", "due", "early", "episode_prefix", "episodes",
+        "following", "job", "learner", "ledger_prefix", "log", "meta", "policy", "replay", "versions",
     )  # fmt: skip
 
     def __init__(self, policy: str) -> None:
@@ -73,6 +75,8 @@ class PolicyKeys:
         self.counts = root + "counts"
         self.learner = root + "learner"
         self.job = root + "job"
+        self.audit = root + "audit"
+        self.following = root + "following"
 
 
 def text(value: Any) -> str:

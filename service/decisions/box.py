@@ -9,14 +9,16 @@ The counterpart of `logic`, for policies whose actions do not come as sets.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agent_core.agent import seed_of
 from agent_core.errors import NonFiniteScoresError
 from agent_core.types import Box, Floats
 from service.clock import rfc3339
+from service.decisions import arms
 from service.decisions.logic import LIVE_ARM
 from service.decisions.schemas import (
     ActRequest,
@@ -28,7 +30,7 @@ from service.decisions.schemas import (
     ReasonsDetail,
 )
 from service.errors import InvalidError
-from service.policies.served import ServedBox
+from service.policies.served import Arm, Served, ServedBox, Serving
 
 
 class BoxChoice(Struct, frozen=True, eq=False, gc=False):
@@ -40,13 +42,77 @@ class BoxChoice(Struct, frozen=True, eq=False, gc=False):
     explored: bool = False
     fallback: str | None = None
 
+    @property
+    def propensity(self) -> float | None:
+        """The density, as answers say it."""
+        return self.density if math.isfinite(self.density) else None
 
-def choose(served: ServedBox, request: ActRequest, decision_id: str, state: Floats) -> BoxChoice:
+
+class AssignedBox(Struct, frozen=True, eq=False, gc=False):
+    """A choice and the arm that made it."""
+
+    choice: BoxChoice
+    model_version: str
+    assignment: Assignment
+
+
+def decide(
+    serving: Serving, request: ActRequest, decision_id: str, state: Floats, *, is_late: bool
+) -> AssignedBox:
+    """What is answered. `is_late`: whether the deadline passed before the agent could be asked.
+
+    The density is that of the arm alone: a weight with it is right on average within every arm, and so over
+    all of them.
+
+    Raises:
+        InvalidError: as `choose`.
+    """
+    make = too_late if is_late else choose
+    if serving.is_plain or request.mode != "online":
+        choice = make(serving.live, request, decision_id, state)
+        assigned = Assignment(LIVE_ARM, 1.0, choice.propensity)
+        return AssignedBox(choice, serving.live.label, assigned)
+    arm = serving.arms[arms.drawn(serving, arms.subject_of(request, decision_id))]
+    choice = _of_arm(arm, serving, request, decision_id, state, make)
+    assigned = arms.assignment(serving, arm, choice.propensity)
+    return AssignedBox(choice, arm.served.label, assigned)
+
+
+_Make = Callable[[Served, ActRequest, str, Floats], BoxChoice]
+
+
+def _of_arm(
+    arm: Arm,
+    serving: Serving,
+    request: ActRequest,
+    decision_id: str,
+    state: Floats,
+    make: _Make,
+) -> BoxChoice:
+    served = arm.served
+    assert isinstance(served, ServedBox)
+    if arm.name in ("live", "canary"):
+        return make(served, request, decision_id, state)
+    wanted, seed = _checked(served, request), seed_of(decision_id, served.config.policy)
+    if arm.name == "holdback":
+        rule = served.config.rollout.holdback
+        if rule is None or rule.kind == "baseline":
+            return BoxChoice(wanted, math.inf, "baseline")
+        return BoxChoice(*uniform(_box(served), seed), "baseline", explored=True)
+    why = f"tripped:{serving.tripped}"
+    if not arm.decides:
+        return _fall_back(served, wanted, seed, why)
+    choice = make(served, request, decision_id, state)
+    return structs.replace(choice, reason="fallback", fallback=why)
+
+
+def choose(served: Served, request: ActRequest, decision_id: str, state: Floats) -> BoxChoice:
     """The action for one request, by the agent or, where it cannot answer, by the fallback.
 
     Raises:
         InvalidError: the request speaks of action sets, or of another box.
     """
+    assert isinstance(served, ServedBox)
     wanted = _checked(served, request)
     if request.mode != "online":
         return BoxChoice(wanted, math.inf, "baseline")
@@ -60,12 +126,13 @@ def choose(served: ServedBox, request: ActRequest, decision_id: str, state: Floa
     return BoxChoice(decision.action, decision.density, reason, explored)
 
 
-def too_late(served: ServedBox, request: ActRequest, decision_id: str) -> BoxChoice:
+def too_late(served: Served, request: ActRequest, decision_id: str, state: Floats) -> BoxChoice:
     """The fallback for a request whose deadline passed before the agent was asked.
 
     Raises:
         InvalidError: as `choose`.
     """
+    assert isinstance(served, ServedBox)
     wanted = _checked(served, request)
     return _fall_back(served, wanted, seed_of(decision_id, served.config.policy), "deadline")
 
@@ -125,26 +192,27 @@ def uniform(box: Box, seed: int) -> tuple[Floats, float]:
 
 
 def answer(
-    served: ServedBox,
+    served: Served,
     request: ActRequest,
     decision_id: str,
-    choice: BoxChoice,
+    assigned: AssignedBox,
     deadline_ms: int,
     note: HistoryNote | None,
 ) -> BoxActResponse:
-    """The response that is sent and recorded. `note`: what is special about the history it was made with."""
-    propensity = choice.density if math.isfinite(choice.density) else None
+    """The response that is sent and recorded. `served`: the live version. `note`: what is special about the
+    history it was made with."""
+    choice = assigned.choice
     return BoxActResponse(
         decision_id=decision_id,
         policy=served.config.policy,
-        model_version=served.label,
+        model_version=assigned.model_version,
         config_hash=served.config_hash,
         feature_schema=served.feature_schema,
         action=ContinuousAction(choice.action.tolist()),
-        propensity=propensity,
+        propensity=choice.propensity,
         reason=choice.reason,
         reasons_detail=ReasonsDetail(choice.explored, choice.fallback, note),
-        assignment=Assignment(LIVE_ARM, 1.0, propensity),
+        assignment=assigned.assignment,
         mode=request.mode,
         activated=not request.defer_activation,
         reward_deadline=rfc3339(deadline_ms),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from agent_core.types import ActionSet, Doubles, Floats
-from service.decisions.schemas import Reason
+from agent_core.types import ActionSet, Doubles
+from service.decisions.schemas import Assignment, Reason
+from service.policies.encoding import Rows
 
 
 class Available(Struct, frozen=True, eq=False, gc=False):
-    """The available actions of one request, encoded, and `[A, H]` their scorer's half."""
+    """The available actions of one request, encoded. `rows`: where they stand in the catalog; None if the request
+    brought them itself."""
 
     actions: ActionSet
-    prepared: Floats
+    rows: Rows | None
 
 
 class Choice(Struct, frozen=True, eq=False, gc=False):
@@ -25,3 +27,14 @@ class Choice(Struct, frozen=True, eq=False, gc=False):
     reason: Reason
     explored: bool = False
     fallback: str | None = None
+
+
+class Assigned(Struct, frozen=True, eq=False, gc=False):
+    """A choice, with the probabilities of the whole lottery, and the arm that made it.
+
+    `model_version`: of the arm. `assignment`: as the answer says it.
+    """
+
+    choice: Choice
+    model_version: str
+    assignment: Assignment

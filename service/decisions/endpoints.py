@@ -26,7 +26,7 @@ from service.decisions.repository import DecisionRepository, EpisodePlace, NewDe
 from service.decisions.schemas import ActRequest, BatchRequest, Reason
 from service.errors import InvalidError, Problem, ServiceError
 from service.hot import SPOOLED, Answer, HotRequest, confirmed
-from service.policies.served import Served, ServedBox, ServedSets
+from service.policies.served import Served, ServedSets, Serving
 from service.policies.store import PolicyStore
 from service.redis_link import UNCONFIRMED, BackpressureError, LinkReplyError
 
@@ -59,7 +59,7 @@ class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
 class _Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An item of a batch that was read. `question`: what its episode remembers, asked and under way."""
 
-    served: Served
+    serving: Serving
     request: ActRequest
     body: bytes
     started: float
@@ -67,12 +67,14 @@ class _Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class _Made(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """An answer. `taken`: the action as the policy sees it; None where nobody will remember it."""
+    """An answer. `taken`: the action as the policy sees it; None where nobody will remember it. `value`: what
+    the policy expects of it; None where it was not asked."""
 
     response: bytes
     reason: Reason
     fallback: str | None
     taken: Floats | None
+    value: float | None = None
 
 
 class ActEndpoint:
@@ -93,11 +95,12 @@ class ActEndpoint:
         if http.media == "json":
             bodies.check_depth(http.body, self._depth)
         request = bodies.decode(_DECODE[http.media], http.body)
-        served = self._store.served(request.policy, http.principal)
+        serving = self._store.serving(request.policy, http.principal)
         past = NO_HISTORY
-        if served.encoding.history is not None:
-            past = await self._past(served, request, self._ask(served, request), started)
-        pending = self._decide(served, request, http.body, started, past, http)
+        if serving.live.encoding.history is not None:
+            question = self._ask(serving.live, request)
+            past = await self._past(serving.live, request, question, started)
+        pending = self._decide(serving, request, http.body, started, past, http)
         response, headers = await self._confirm(pending)
         pending.served.tally.answered(time.perf_counter() - started)
         return Answer(200, response, headers)
@@ -126,9 +129,10 @@ class ActEndpoint:
                 own = bodies.decode(lambda b: codec.decode(b, type=dict[str, Any]), body)
                 body = codec.encode({**defaults, **own})
             request = bodies.decode(_DECODE[http.media], body)
-            served = self._store.served(request.policy, http.principal)
-            question = None if served.encoding.history is None else self._ask(served, request)
-            return _Asked(served, request, body, time.perf_counter(), question)
+            serving = self._store.serving(request.policy, http.principal)
+            has_history = serving.live.encoding.history is not None
+            question = self._ask(serving.live, request) if has_history else None
+            return _Asked(serving, request, body, time.perf_counter(), question)
         except ServiceError as error:
             return error
 
@@ -137,12 +141,12 @@ class ActEndpoint:
     ) -> _Pending | ServiceError:
         if isinstance(item, ServiceError):
             return item
-        served, request, started = item.served, item.request, item.started
+        serving, request, started = item.serving, item.request, item.started
         try:
             past = NO_HISTORY
-            if served.encoding.history is not None:
-                past = await self._past(served, request, item.question, started)
-            return self._decide(served, request, item.body, started, past, http, is_batch=True)
+            if serving.live.encoding.history is not None:
+                past = await self._past(serving.live, request, item.question, started)
+            return self._decide(serving, request, item.body, started, past, http, is_batch=True)
         except ServiceError as error:
             return error
 
@@ -195,7 +199,7 @@ class ActEndpoint:
 
     def _decide(
         self,
-        served: Served,
+        serving: Serving,
         request: ActRequest,
         body: bytes,
         started: float,
@@ -203,6 +207,7 @@ class ActEndpoint:
         http: HotRequest,
         is_batch: bool = False,
     ) -> _Pending:
+        served = serving.live
         given = request.decision_id or (None if is_batch else http.idempotency_key)
         decision_id = given or new_id()
         digest = hashlib.blake2b(body, digest_size=16).digest() if given else b""
@@ -214,7 +219,7 @@ class ActEndpoint:
         made_ms = now_ms()
         due_ms = made_ms + int(served.config.reward.wait_s * 1000)
         make = _from_set if isinstance(served, ServedSets) else _from_box
-        made = make(served, request, decision_id, past, deadline, due_ms)
+        made = make(serving, request, decision_id, past, deadline, due_ms)
         record = DecisionRecord(
             RECORD_FORMAT,
             decision_id,
@@ -226,6 +231,8 @@ class ActEndpoint:
             body,
             made.response,
             past.carry,
+            made.value,
+            int((time.perf_counter() - started) * 1e6),
         )
         episode = request.episode
         new = NewDecision(
@@ -317,33 +324,44 @@ def _deadline_s(served: Served, request: ActRequest) -> float:
 
 
 def _from_set(
-    served: Served, request: ActRequest, decision_id: str, past: Past, deadline: float, due_ms: int
+    serving: Serving,
+    request: ActRequest,
+    decision_id: str,
+    past: Past,
+    deadline: float,
+    due_ms: int,
 ) -> _Made:
-    assert isinstance(served, ServedSets)
-    encoding, taken = served.encoding, None
+    encoding, taken = serving.live.encoding, None
     if encoding.history is None:
         state = encoding.observation(request.observation)
     else:
         state = encoding.state(request.observation, past.carry)
-    available = logic.available_actions(served, request)
-    choose = logic.too_late if time.perf_counter() > deadline else logic.choose
-    choice = choose(served, request, decision_id, state, available)
-    response = logic.answer(served, request, decision_id, available, choice, due_ms, past.note)
+    available = logic.available_actions(encoding, request)
+    is_late = time.perf_counter() > deadline
+    assigned = logic.decide(serving, request, decision_id, state, available, is_late=is_late)
+    response = logic.answer(
+        serving.live, request, decision_id, available, assigned, due_ms, past.note
+    )
+    choice = assigned.choice
     if encoding.history is not None:
         taken = available.actions.features[choice.index]
-    return _Made(_ENCODE(response), choice.reason, choice.fallback, taken)
+    value = None if choice.value is None else choice.value.item(choice.index)
+    return _Made(_ENCODE(response), choice.reason, choice.fallback, taken, value)
 
 
 def _from_box(
-    served: Served, request: ActRequest, decision_id: str, past: Past, deadline: float, due_ms: int
+    serving: Serving,
+    request: ActRequest,
+    decision_id: str,
+    past: Past,
+    deadline: float,
+    due_ms: int,
 ) -> _Made:
-    assert isinstance(served, ServedBox)
-    state = served.encoding.state(request.observation, past.carry)
-    if time.perf_counter() > deadline:
-        choice = box.too_late(served, request, decision_id)
-    else:
-        choice = box.choose(served, request, decision_id, state)
-    response = box.answer(served, request, decision_id, choice, due_ms, past.note)
+    state = serving.live.encoding.state(request.observation, past.carry)
+    is_late = time.perf_counter() > deadline
+    assigned = box.decide(serving, request, decision_id, state, is_late=is_late)
+    response = box.answer(serving.live, request, decision_id, assigned, due_ms, past.note)
+    choice = assigned.choice
     return _Made(_ENCODE(response), choice.reason, choice.fallback, choice.action)
 
 

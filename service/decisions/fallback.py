@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
+from msgspec import structs
 
 from agent_core.functional.choice import sample, uniform_from
 from agent_core.types import Doubles, Floats, Mask
@@ -39,6 +40,28 @@ def fall_back(
         return _uniform(eligible, seed, why)
     wanted = _baseline_of(request) if served.config.fallback == "baseline" else None
     return _fixed(available, eligible, wanted, "fallback", why)
+
+
+def held_back(
+    served: ServedSets,
+    request: ActRequest,
+    state: Floats,
+    available: Available,
+    excluded: Mask | None,
+    seed: int,
+) -> Choice:
+    """What the declared holdback gets: no version decides for it.
+
+    Raises:
+        InvalidError: ActionSetEmpty, no action is eligible.
+    """
+    rule = served.config.rollout.holdback
+    if rule is None or rule.kind == "baseline":
+        return baseline(served, request, state, available, excluded)
+    eligible = served.agent.allowed(state, available.actions, excluded)
+    if not eligible.any():
+        raise nothing_left(available, excluded)
+    return structs.replace(_uniform(eligible, seed, ""), reason="baseline", fallback=None)
 
 
 def baseline(

@@ -1,7 +1,7 @@
 """How one choice from a set is made: request in, answer out. No clock, no Redis, no HTTP.
 
-    request -> Encoding -> Agent.act -> answer
-                              └─ cannot answer -> the policy's fallback, with its reason
+    request -> Encoding -> the subject's arm -> Agent.act -> answer
+                                                   └─ cannot answer -> the policy's fallback, with its reason
 
 The same functions recompute a recorded decision, so what is served and what is replayed cannot drift
 apart; the joiner featurizes with the same `Encoding`.
@@ -9,16 +9,18 @@ apart; the joiner featurizes with the same `Encoding`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
+from msgspec import structs
 
 from agent_core.agent import seed_of
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
 from agent_core.types import Decision, Floats, Mask
 from service.clock import rfc3339
-from service.decisions import fallback
-from service.decisions.choice import Available, Choice
+from service.decisions import arms, fallback
+from service.decisions.choice import Assigned, Available, Choice
 from service.decisions.schemas import (
     ActRequest,
     ActResponse,
@@ -29,22 +31,28 @@ from service.decisions.schemas import (
     ReasonsDetail,
 )
 from service.errors import InvalidError
-from service.policies.served import ServedSets
+from service.policies.encoding import Encoding
+from service.policies.served import Arm, Served, ServedSets, Serving
 
-LIVE_ARM = "live"
+LIVE_ARM: Final = "live"
 
 
-def available_actions(served: ServedSets, request: ActRequest) -> Available:
-    """The request's actions; the scorer's half comes from the catalog where ids refer to it.
+def available_actions(encoding: Encoding, request: ActRequest) -> Available:
+    """The request's actions.
 
     Raises:
         InvalidError: they are missing or wrong.
     """
     if request.actions is None or request.action_space is not None:
         raise _not_a_set(request)
-    actions, rows = served.encoding.actions(request.actions)
-    prepared = served.agent.prepare(actions) if rows is None else served.prepared.take(rows, 0)
-    return Available(actions, prepared)
+    return Available(*encoding.actions(request.actions))
+
+
+def prepared(served: ServedSets, available: Available) -> Floats:
+    """`[A, H]`: the scorer's half of the actions, from the catalog where ids refer to it."""
+    if available.rows is None:
+        return served.agent.prepare(available.actions)
+    return served.prepared.take(available.rows, 0)
 
 
 def _not_a_set(request: ActRequest) -> InvalidError:
@@ -74,14 +82,72 @@ def excluded_mask(ids: tuple[str, ...], excluded: Sequence[str]) -> Mask | None:
 # -- choice -------------------------------------------------------------------------------------
 
 
+def decide(
+    serving: Serving,
+    request: ActRequest,
+    decision_id: str,
+    state: Floats,
+    available: Available,
+    *,
+    is_late: bool,
+) -> Assigned:
+    """What is answered. `is_late`: whether the deadline passed before the actions could be scored.
+
+    Raises:
+        InvalidError: an id names no action, or no action is eligible.
+    """
+    make = too_late if is_late else choose
+    if serving.is_plain or request.mode != "online":
+        live = serving.live
+        choice = make(live, request, decision_id, state, available)
+        return Assigned(choice, live.label, Assignment(LIVE_ARM, 1.0, choice.propensity))
+    at = arms.drawn(serving, arms.subject_of(request, decision_id))
+    choices = [
+        _of_arm(arm, serving, request, decision_id, state, available, make) for arm in serving.arms
+    ]
+    own, arm = choices[at], serving.arms[at]
+    probabilities = arms.mixed(serving.arms, [choice.probabilities for choice in choices])
+    choice = structs.replace(
+        own, probabilities=probabilities, propensity=probabilities.item(own.index)
+    )
+    assignment = arms.assignment(serving, arm, own.propensity)
+    return Assigned(choice, arm.served.label, assignment)
+
+
+def _of_arm(
+    arm: Arm,
+    serving: Serving,
+    request: ActRequest,
+    decision_id: str,
+    state: Floats,
+    available: Available,
+    make: _Make,
+) -> Choice:
+    """What one arm would answer: its version's choice, the holdback's, or that of a tripped policy."""
+    served = arm.served
+    assert isinstance(served, ServedSets)
+    if arm.name in ("live", "canary"):
+        return make(served, request, decision_id, state, available)
+    excluded = _checked(request, available)
+    seed = seed_of(decision_id, served.config.policy)
+    if arm.name == "holdback":
+        return fallback.held_back(served, request, state, available, excluded, seed)
+    why = f"tripped:{serving.tripped}"
+    if not arm.decides:
+        return fallback.fall_back(served, request, state, available, excluded, seed, why)
+    choice = make(served, request, decision_id, state, available)
+    return structs.replace(choice, reason="fallback", fallback=why)
+
+
 def choose(
-    served: ServedSets, request: ActRequest, decision_id: str, state: Floats, available: Available
+    served: Served, request: ActRequest, decision_id: str, state: Floats, available: Available
 ) -> Choice:
     """The action for one request, by the agent or, where none can answer, by the fallback.
 
     Raises:
         InvalidError: an id names no action, or no action is eligible.
     """
+    assert isinstance(served, ServedSets)
     excluded = _checked(request, available)
     if request.mode == "logging_only":
         return fallback.baseline(served, request, state, available, excluded)
@@ -91,7 +157,7 @@ def choose(
         decision = served.agent.act(
             state,
             available.actions,
-            available.prepared,
+            prepared(served, available),
             seed=seed,
             excluded=excluded,
             explore=request.explore,
@@ -106,16 +172,24 @@ def choose(
         return fallback.empty_set(served, request, state, available, excluded)
     if request.mode != "online":
         return fallback.baseline(served, request, state, available, excluded, decision.value)
+    least = served.config.trips.least_confidence
+    if least and decision.probabilities.max() < least:
+        why = "confidence"
+        return fallback.fall_back(served, request, state, available, excluded, seed, why)
     return _by_agent(decision)
 
 
 def too_late(
-    served: ServedSets, request: ActRequest, decision_id: str, state: Floats, available: Available
+    served: Served, request: ActRequest, decision_id: str, state: Floats, available: Available
 ) -> Choice:
     """The fallback for a request whose deadline passed before it could be scored."""
+    assert isinstance(served, ServedSets)
     excluded = _checked(request, available)
     seed = seed_of(decision_id, served.config.policy)
     return fallback.fall_back(served, request, state, available, excluded, seed, "deadline")
+
+
+_Make = Callable[[Served, ActRequest, str, Floats, Available], Choice]
 
 
 def _checked(request: ActRequest, available: Available) -> Mask | None:
@@ -142,20 +216,21 @@ def _by_agent(decision: Decision) -> Choice:
 
 
 def answer(
-    served: ServedSets,
+    served: Served,
     request: ActRequest,
     decision_id: str,
     available: Available,
-    choice: Choice,
+    assigned: Assigned,
     deadline_ms: int,
     note: HistoryNote | None,
 ) -> ActResponse:
-    """The response that is sent and recorded. `note`: what is special about the history it was made with."""
-    ids = available.actions.ids
+    """The response that is sent and recorded. `served`: the live version. `note`: what is special about the
+    history it was made with."""
+    ids, choice = available.actions.ids, assigned.choice
     return ActResponse(
         decision_id=decision_id,
         policy=served.config.policy,
-        model_version=served.label,
+        model_version=assigned.model_version,
         config_hash=served.config_hash,
         feature_schema=served.feature_schema,
         action=ChosenAction(ids[choice.index], choice.index),
@@ -163,7 +238,7 @@ def answer(
         ranking=_ranking(ids, choice),
         reason=choice.reason,
         reasons_detail=ReasonsDetail(choice.explored, choice.fallback, note),
-        assignment=Assignment(LIVE_ARM, 1.0, choice.propensity),
+        assignment=assigned.assignment,
         mode=request.mode,
         activated=not request.defer_activation,
         reward_deadline=rfc3339(deadline_ms),

@@ -42,7 +42,7 @@ async def get_decision(
 
 async def _life(service: ServiceDep, served: Served, stored: StoredDecision) -> DecisionLife:
     record = decode_record(stored.record)
-    ledger = read_ledger(stored.ledger)
+    ledger = read_ledger(stored.ledger, served.config.reward)
     versions = await service.policies.versions(served.keys) if stored.replay_id else []
     name = served.config.policy
     request = _as_json(record.request) if record.media == "msgpack" else record.request

@@ -18,7 +18,9 @@ RECORD_FORMAT: Final = 2
 
 class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One decision. Times are Unix milliseconds; `catalog` is the revision that ids refer to. `carry`: the
-    history that the decision was made with, as bytes; empty before anything was seen.
+    history that the decision was made with, as bytes; empty before anything was seen. `value`: what the policy
+    expected of the action that was taken; None where it was not asked. `took_us`: microseconds from the request
+    to this record.
     """
 
     format: int
@@ -31,6 +33,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     request: bytes
     response: bytes
     carry: bytes = b""
+    value: float | None = None
+    took_us: int = 0
 
 
 encode_record = msgspec.msgpack.Encoder().encode

@@ -8,6 +8,7 @@ that was sent.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -25,9 +26,10 @@ from service.decisions.records import (
     decode_response,
 )
 from service.decisions.repository import read_record
+from service.decisions.schemas import Assignment, ReasonsDetail
 from service.policies.artefacts import ArtefactStore
 from service.policies.repository import PolicyRepository
-from service.policies.served import Served, ServedBox, ServedSets
+from service.policies.served import Arm, Served, ServedSets, Serving
 from service.policies.store import assemble, read_config
 from service.repository import PolicyKeys
 from service.settings import Settings
@@ -82,11 +84,16 @@ async def replay(
     document = await repository.catalog(keys, record.catalog)
     if config_body is None or document is None:
         raise ReplayError("its configuration or catalog revision is no longer kept")
-    version = int(origin.model_version.rpartition("@")[2])
-    snapshot = ArtefactStore(settings.artefacts).load(keys.policy, version)
-    served = assemble(read_config(config_body), snapshot, version, document, keys)
-    found = _differences_of_set if isinstance(served, ServedSets) else _differences_of_box
-    return Replayed(decision_id, origin.model_version, found(served, record))
+    artefacts, config = ArtefactStore(settings.artefacts), read_config(config_body)
+
+    def load(label: str) -> Served:
+        version = int(label.rpartition("@")[2])
+        return assemble(config, artefacts.load(keys.policy, version), version, document, keys)
+
+    serving = _serving(origin, load)
+    is_set = isinstance(serving.live, ServedSets)
+    found = _differences_of_set if is_set else _differences_of_box
+    return Replayed(decision_id, origin.model_version, found(serving, record))
 
 
 class _Origin(msgspec.Struct, frozen=True):
@@ -94,13 +101,35 @@ class _Origin(msgspec.Struct, frozen=True):
 
     model_version: str
     config_hash: str
+    assignment: Assignment
+    reasons_detail: ReasonsDetail
 
 
 _origin = msgspec.json.Decoder(_Origin).decode
 
 
-def _differences_of_set(served: Served, record: DecisionRecord) -> list[str]:
-    assert isinstance(served, ServedSets)
+def _serving(origin: _Origin, load: Callable[[str], Served]) -> Serving:
+    """All that might have decided then, as the answer tells it."""
+    own = load(origin.model_version)
+    assignment = origin.assignment
+    if not assignment.arms:
+        return Serving(own, (Arm("live", 1.0, own),))
+    loaded = {origin.model_version: own}
+    for one in assignment.arms:
+        if one.model_version and one.model_version not in loaded:
+            loaded[one.model_version] = load(one.model_version)
+    live = next((loaded[a.model_version] for a in assignment.arms if a.arm == "live"), own)
+    arms = tuple(
+        Arm(one.arm, one.probability, loaded.get(one.model_version, live), bool(one.model_version))
+        for one in assignment.arms
+    )
+    tripped = (origin.reasons_detail.fallback or "").removeprefix("tripped:")
+    is_tripped = assignment.arm == "fallback"
+    return Serving(live, arms, assignment.rollout_id, tripped if is_tripped else "")
+
+
+def _differences_of_set(serving: Serving, record: DecisionRecord) -> list[str]:
+    served = serving.live
     logged, request, name = (
         decode_response(record.response),
         act_request(record),
@@ -108,29 +137,27 @@ def _differences_of_set(served: Served, record: DecisionRecord) -> list[str]:
     )
     detail = logged.reasons_detail
     state = served.encoding.state(request.observation, record.carry)
-    available = logic.available_actions(served, request)
-    choose = logic.too_late if detail.fallback == "deadline" else logic.choose
-    choice = choose(served, request, name, state, available)
+    available = logic.available_actions(served.encoding, request)
+    is_late = detail.fallback == "deadline"
+    assigned = logic.decide(serving, request, name, state, available, is_late=is_late)
     again = logic.answer(
-        served, request, name, available, choice, record.deadline_ms, detail.history
+        served, request, name, available, assigned, record.deadline_ms, detail.history
     )
     return differences(logged, decode_response(msgspec.json.encode(again)))
 
 
-def _differences_of_box(served: Served, record: DecisionRecord) -> list[str]:
-    assert isinstance(served, ServedBox)
+def _differences_of_box(serving: Serving, record: DecisionRecord) -> list[str]:
+    served = serving.live
     logged, request, name = (
         decode_box_response(record.response),
         act_request(record),
         record.decision_id,
     )
     detail = logged.reasons_detail
-    if detail.fallback == "deadline":
-        choice = box.too_late(served, request, name)
-    else:
-        state = served.encoding.state(request.observation, record.carry)
-        choice = box.choose(served, request, name, state)
-    again = box.answer(served, request, name, choice, record.deadline_ms, detail.history)
+    state = served.encoding.state(request.observation, record.carry)
+    is_late = detail.fallback == "deadline"
+    assigned = box.decide(serving, request, name, state, is_late=is_late)
+    again = box.answer(served, request, name, assigned, record.deadline_ms, detail.history)
     return differences(logged, decode_box_response(msgspec.json.encode(again)))
 
 

@@ -22,6 +22,9 @@ HistoryNote = Literal["fresh", "partial", "unavailable"]
 """What a decision knew of its episode, where that was not all that went before. `fresh`: nothing, because it
 is the first step, there is no episode, or a later step was decided already. `partial`: not every step.
 `unavailable`: nothing, because Redis did not answer in time."""
+ArmName = Literal["live", "canary", "holdback", "fallback"]
+"""Who decides for a share of the subjects: the live version, a candidate that is compared with it, nobody, or
+what stands in for a policy that may not decide."""
 Features = dict[str, Any]
 
 
@@ -118,12 +121,23 @@ class ReasonsDetail(Struct, frozen=True, gc=False, omit_defaults=True):
     history: HistoryNote | None = None
 
 
-class Assignment(Struct, frozen=True, gc=False):
-    """Which arm of a rollout decided. `arm_propensity` is null where the answer's propensity is."""
+class ArmShare(Struct, frozen=True, gc=False):
+    """An arm that might have decided: its version, empty if none decides there, and its share of subjects."""
 
-    arm: str
+    arm: ArmName
+    probability: float
+    model_version: str = ""
+
+
+class Assignment(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Which arm of a rollout decided. `arm_propensity`: of the action within that arm; null where the answer's
+    propensity is. `rollout_id`, `arms`: absent where one version decides for all."""
+
+    arm: ArmName
     arm_probability: float
     arm_propensity: float | None
+    rollout_id: str = ""
+    arms: list[ArmShare] = []
 
 
 class ActResponse(Struct, frozen=True, kw_only=True, gc=False):

@@ -21,7 +21,7 @@ from service import metrics
 from service.decisions.records import decode_record
 from service.decisions.repository import EpisodePlace
 from service.errors import ServiceError
-from service.feedback.ledger import read_ledger
+from service.feedback.ledger import Ledger, read_ledger
 from service.feedback.schemas import EpisodeEnd
 from service.joining.frames import Frames
 from service.joining.logic import (
@@ -39,6 +39,7 @@ from service.joining.logic import (
     after_the_end,
     carry_after,
     follow,
+    joined_event,
     next_step,
     read_taken,
     settle,
@@ -71,6 +72,7 @@ class _Open:
 
     life: Life
     taken: Taken
+    ledger: Ledger
     settled: Settled
 
 
@@ -108,7 +110,7 @@ class Joiner:
         frame = await self._frames.of(policy.keys, one.taken)
         if frame is None:
             return _unreadable(one.life, "its configuration or catalog is gone")
-        return _encode(one, frame, after)
+        return _encode(policy, one, frame, after)
 
     # -- episodes -----------------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ class Joiner:
                 found = await self._end(policy, one, follows)
             case _:
                 return follows
-        return found or _close(one.life, one.taken, _no_successor(one))
+        return found or _close(one.life, one.taken, one.ledger, _no_successor(one))
 
     async def _next_decision(
         self, policy: Watched, one: _Open, record: bytes | None
@@ -202,10 +204,10 @@ def _examine(policy: Watched, life: Life, now_ms: int) -> _Open | _Verdict:
     """Whether the time of a decision has come, and what its reward is."""
     try:
         record = decode_record(life.record or b"")
-        taken = read_taken(record)
+        taken, ledger = read_taken(record), read_ledger(life.ledger, policy.config.reward)
         found = settle(
             taken,
-            read_ledger(life.ledger),
+            ledger,
             policy.config,
             is_activated=life.is_activated,
             deadline_ms=record.deadline_ms,
@@ -215,8 +217,8 @@ def _examine(policy: Watched, life: Life, now_ms: int) -> _Open | _Verdict:
     except _UNREADABLE as error:
         return _unreadable(life, str(error))
     if isinstance(found, Settled):
-        return _Open(life, taken, found)
-    return _close(life, taken, found)
+        return _Open(life, taken, ledger, found)
+    return _close(life, taken, ledger, found)
 
 
 def _follow(
@@ -227,26 +229,27 @@ def _follow(
     except msgspec.MsgspecError as error:
         return _unreadable(one.life, str(error))
     if isinstance(found, (Parked, Closed)):
-        return _close(one.life, one.taken, found)
+        return _close(one.life, one.taken, one.ledger, found)
     return found
 
 
-def _encode(one: _Open, frame: Frame, successor: Successor) -> _Verdict:
+def _encode(policy: Watched, one: _Open, frame: Frame, successor: Successor) -> _Verdict:
     life, taken, settled = one.life, one.taken, one.settled
     try:
         transition = transition_of(life.decision_id, taken, settled, frame, successor)
     except _UNREADABLE as error:
         return _unreadable(life, str(error))
-    event = JoinedEvent(settled.outcome, settled.reward, settled.cost, taken.model_version)
-    encoded = encode_transition(transition, frame.feature_schema)
-    return Finish(life, settled.outcome, encoded, _event(event))
+    event = _event(joined_event(taken, one.ledger, settled))
+    schema = policy.config.reward.transition_schema(frame.feature_schema)
+    encoded = encode_transition(transition, schema)
+    return Finish(life, settled.outcome, encoded, event)
 
 
-def _close(life: Life, taken: Taken, verdict: Parked | Closed) -> _Verdict:
+def _close(life: Life, taken: Taken, ledger: Ledger, verdict: Parked | Closed) -> _Verdict:
     if isinstance(verdict, Parked):
         episode_id = taken.place.episode_id if taken.place else ""
         return Park(life, verdict.until_ms, episode_id, verdict.next_step)
-    event = JoinedEvent(verdict.outcome, verdict.reward, verdict.cost, taken.model_version)
+    event = joined_event(taken, ledger, verdict)
     return Finish(life, verdict.outcome, b"", _event(event))
 
 

@@ -16,6 +16,7 @@ Every decision ends with exactly one outcome:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -28,7 +29,7 @@ from agent_core.types import ActionSet, Floats, Transition
 from service.decisions.records import DecisionRecord, act_request
 from service.decisions.repository import EpisodePlace
 from service.decisions.schemas import Actions, Observation
-from service.feedback.ledger import Ledger, aggregate, total_cost
+from service.feedback.ledger import Ledger, total, total_cost
 from service.feedback.schemas import EpisodeEnd
 from service.policies.config import PolicyConfig
 from service.policies.encoding import Encoding, set_of_one
@@ -48,12 +49,23 @@ UNKNOWN_PROPENSITY: Final = 0.0
 
 
 class JoinedEvent(msgspec.Struct, frozen=True, array_like=True):
-    """What the log keeps of a closed decision. `reward` is None where none was computed."""
+    """What the log keeps of a closed decision. `reward` is None where none was computed.
+
+    `arm`: of the rollout that decided. `made_ms`: when it decided. `delay_ms`: from there to the first reward that
+    counts; -1 without one. `value`: what the policy expected of the action, None where it was not asked. `took_us`:
+    how long the decision took. `components`: the sums of the parts of rewards, by name.
+    """
 
     outcome: Outcome
     reward: float | None
     cost: float
     model_version: int
+    arm: str = ""
+    made_ms: int = 0
+    delay_ms: int = -1
+    value: float | None = None
+    took_us: int = 0
+    components: dict[str, float] = {}
 
 
 # -- what was done ------------------------------------------------------------------------------
@@ -65,7 +77,8 @@ class Taken:
 
     `actions`: None for a continuous action, which is `value`. `propensity`: 0 when another system did not
     say it; a density for a continuous action. `model_version`: 0 when it was not ours. `may_teach`: whether
-    its mode allows learning. `carry`: the history that it was chosen with, empty at the beginning.
+    its mode allows learning. `carry`: the history that it was chosen with, empty at the beginning. `expected`: what
+    the policy expected of it. `took_us`: how long the decision took.
     """
 
     kind: Literal["decision", "shadow"]
@@ -82,6 +95,16 @@ class Taken:
     may_teach: bool
     value: tuple[float, ...] = ()
     carry: bytes = b""
+    arm: str = ""
+    made_ms: int = 0
+    expected: float | None = None
+    took_us: int = 0
+
+
+class _Assignment(msgspec.Struct, frozen=True, gc=False):
+    """The arm that decided."""
+
+    arm: str
 
 
 class _Action(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +122,7 @@ class _Answer(msgspec.Struct, frozen=True, gc=False):
     feature_schema: str
     action: _Action
     propensity: float | None
+    assignment: _Assignment
 
 
 class _ShadowAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -146,6 +170,10 @@ def _read_decision(record: DecisionRecord) -> Taken:
         may_teach=request.mode != "logging_only",
         value=answer.action.value,
         carry=record.carry,
+        arm=answer.assignment.arm,
+        made_ms=record.made_ms,
+        expected=record.value,
+        took_us=record.took_us,
     )
 
 
@@ -165,6 +193,8 @@ def _read_shadow(record: DecisionRecord) -> Taken:
         catalog=record.catalog,
         place=None,
         may_teach=True,
+        arm="shadow",
+        made_ms=record.made_ms,
     )
 
 
@@ -221,14 +251,18 @@ def settle(
         return Closed("not_learned", reward, cost)
     if taken.model_version in quarantined:
         return Closed("quarantined", reward, cost)
-    return Settled("rewarded" if ledger.rewards else "defaulted", reward, cost)
+    is_rewarded = total(ledger.rewards, config.reward) is not None
+    return Settled("rewarded" if is_rewarded else "defaulted", reward, cost)
 
 
 def reward_of(ledger: Ledger, config: PolicyConfig) -> float:
-    """One number from the rewards that count, or the policy's default if there is none."""
-    if not ledger.rewards:
-        return config.reward.default
-    return aggregate(config.reward.aggregation, [reward.value for reward in ledger.rewards])
+    """One number from the rewards that count, or the policy's default if there is none.
+
+    Values are those of `config`'s weights, not of the weights that were in force when a reward arrived: see
+    `service.feedback.ledger`.
+    """
+    found = total(ledger.rewards, config.reward)
+    return config.reward.default if found is None else found
 
 
 def _teaches(taken: Taken, config: PolicyConfig) -> bool:
@@ -236,6 +270,26 @@ def _teaches(taken: Taken, config: PolicyConfig) -> bool:
     if taken.kind == "shadow":
         return config.learning.from_shadow and taken.propensity > 0
     return taken.may_teach
+
+
+def joined_event(taken: Taken, ledger: Ledger, verdict: Settled | Closed) -> JoinedEvent:
+    """What the log keeps of a decision that ended with `verdict`."""
+    components: Counter[str] = Counter()
+    for reward in ledger.rewards:
+        components.update(reward.components)
+    first_ms = min((reward.arrived_ms for reward in ledger.rewards), default=None)
+    return JoinedEvent(
+        verdict.outcome,
+        verdict.reward,
+        verdict.cost,
+        taken.model_version,
+        taken.arm,
+        taken.made_ms,
+        -1 if first_ms is None else max(0, first_ms - taken.made_ms),
+        taken.expected,
+        taken.took_us,
+        dict(components),
+    )
 
 
 # -- what came after ----------------------------------------------------------------------------

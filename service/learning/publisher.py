@@ -105,11 +105,11 @@ class Publisher:
         if meta is None:
             return
         known = [one.version for one in await self._policies.versions(self._keys)]
-        oldest, pointed = oldest_kept(known, keep), {meta.live, meta.previous}
+        oldest, pointed = oldest_kept(known, keep), meta.pointed()
         old = [version for version in known if version < oldest and version not in pointed]
         await self._policies.forget(self._keys, old)
         # From here on nobody can point to them any more; somebody may have done so just before.
         meta = await self._policies.meta(self._keys)
         if meta is not None:
-            pointed |= {meta.live, meta.previous}
+            pointed |= meta.pointed()
             await asyncio.to_thread(self._artefacts.sweep, self._keys.policy, oldest, pointed)

@@ -5,32 +5,90 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from agent_core.config import AgentConfig, load_policy_data, parse_agent_config, problems_of
 from agent_core.errors import ConfigError, ConfigProblem
+from agent_core.features.near_miss import near_miss
 from service.policies.section import Section
+from service.rollout.rule import RolloutRule
+from service.trips.rule import TripRule
 
 PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Durability = Literal["async", "stream", "replicated", "fsync"]
+
+
+def _rising(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] >= interval[1]:
+        raise ValueError("is empty; write [low, high] with low below high")
+    return interval
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_rising)]
+"""`[low, high]`, both included."""
+Weight = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""Bounded, as what is weighted is: a total is finite whatever the weights are changed to."""
+
+
+TOTALLING: Final = ("default", "aggregation", "components")
+"""Fields of a reward rule that decide what number rewards become; a model learns from one such rule."""
 
 
 class RewardRule(Section):
     """How rewards become one number.
 
     `wait_s`: how long a decision waits for rewards. `default`: its reward if none came.
-    `components`: weights of named parts (`{"click": 1, "dwell_s": 0.01}`).
+    `components`: weights of named parts (`{"click": 1, "dwell_s": 0.01}`). `guards`: parts that are
+    recorded and watched, and never belong to the reward. `bounds`: what a part may be, by its name.
+    `range`: what the total of one reward may be.
     """
 
     wait_s: float = Field(600.0, gt=0, le=90 * 86400)
     default: float = 0.0
     aggregation: Literal["sum", "first", "last", "max", "min", "mean"] = "sum"
-    components: dict[str, float] = {}
+    components: dict[str, Weight] = {}
+    guards: list[str] = []
+    bounds: dict[str, Interval] = {}
+    range: Interval | None = None
     early_s: float = Field(120.0, gt=0)
     early_limit: int = Field(10_000, gt=0)
+
+    @property
+    def names(self) -> list[str]:
+        """Every part that a reward may have, the weighted ones first."""
+        return [*self.components, *self.guards]
+
+    @cached_property
+    def total_hash(self) -> str:
+        """ "t:" and 12 hex digits: names how rewards become one number."""
+        canonical = json.dumps(self.model_dump(mode="json", include=set(TOTALLING)), sort_keys=True)
+        return f"t:{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+
+    def transition_schema(self, feature_schema: str) -> str:
+        """Names what all transitions share that one model learns from: their features, and how their rewards
+        became numbers."""
+        return f"{feature_schema}+{self.total_hash}"
+
+    def conflicts(self) -> list[ConfigProblem]:
+        """Parts that are named twice or not at all."""
+        both = [
+            ConfigProblem(f"reward.guards.{at}", f"'{name}' has a weight", "remove one of the two")
+            for at, name in enumerate(self.guards)
+            if name in self.components
+        ]
+        unknown = [
+            ConfigProblem(f"reward.bounds.{name}", "is no part of a reward", self._remedy(name))
+            for name in self.bounds
+            if name not in self.names
+        ]
+        return both + unknown
+
+    def _remedy(self, name: str) -> str:
+        return near_miss(name, self.names) or "declare it in `components` or `guards`"
 
 
 class EpisodeRule(Section):
@@ -73,6 +131,8 @@ class PolicyRules(Section):
     reward: RewardRule = RewardRule()
     episodes: EpisodeRule | None = None
     learning: LearningRule = LearningRule()
+    rollout: RolloutRule = RolloutRule()
+    trips: TripRule = TripRule()
     fallback: Literal["baseline", "uniform", "first"] = "baseline"
     empty_action_set: Literal["refuse", "baseline"] = "refuse"
     durability: Durability = "stream"
@@ -91,6 +151,11 @@ class PolicyConfig(PolicyRules):
     def config_hash(self) -> str:
         """Names everything that decides: "c:" and 12 hex digits of the canonical agent section."""
         return self.agent.config_hash
+
+    @property
+    def transition_schema(self) -> str:
+        """Names what all transitions share that a model of this policy learns from."""
+        return self.reward.transition_schema(self.agent.feature_schema)
 
     @property
     def fingerprint(self) -> str:
@@ -125,7 +190,7 @@ def parse_policy(data: Mapping[str, Any]) -> PolicyConfig:
 
 
 def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
-    found: list[ConfigProblem] = []
+    found = policy.reward.conflicts()
     is_sequential = "sequential" in policy.agent.policy_learner.capabilities
     if policy.episodes and not is_sequential:
         found.append(

@@ -1,7 +1,8 @@
 """Registering a policy, and what a change of its file means for the model that it has.
 
 Nothing resets a model silently: a change that the weights do not survive is refused, and says which
-sections are to blame, unless the caller asks for a restart by name.
+sections are to blame, unless the caller asks for a restart by name. A restart after a change of how rewards
+become one number begins a line of versions that learns nothing that was totalled before it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from agent_core.snapshot import PolicySnapshot
 from service.clock import now_ms, rfc3339
 from service.errors import FieldError, ServiceError
 from service.policies.artefacts import ArtefactStore
-from service.policies.config import PolicyConfig, load_policy, parse_policy
+from service.policies.config import TOTALLING, PolicyConfig, load_policy, parse_policy
 from service.policies.repository import PolicyRepository, VersionDescription
 from service.policies.schemas import PolicyEvent
 from service.repository import PolicyKeys
@@ -58,11 +59,7 @@ async def register(
     meta = await repository.meta(keys)
     old = None if meta is None else parse_policy(msgspec.json.decode(meta.config))
     sections = [] if old is None else changed_sections(old, config)
-    breaking = [name for name in sections if name.removeprefix("agent.") in STRUCTURE]
-    if old is not None and "agent.safety" in sections:
-        # A filter may change under a model; a constraint has learned something of its own.
-        is_learned = old.agent.safety.is_learned or config.agent.safety.is_learned
-        breaking += ["agent.safety"] * is_learned
+    breaking = [] if old is None else breaking_changes(old, config)
     if breaking and not restart:
         raise _breaking(breaking)
     outcome = (
@@ -99,6 +96,19 @@ def changed_sections(old: PolicyConfig, new: PolicyConfig) -> list[str]:
     return sorted(outer + inner)
 
 
+def breaking_changes(old: PolicyConfig, new: PolicyConfig) -> list[str]:
+    """What differs that no model survives: sections of the agent, and fields of the reward rule as
+    `reward.<field>`. Two sets of weights make two different rewards, and no model may learn their mixture."""
+    sections = changed_sections(old, new)
+    found = [name for name in sections if name.removeprefix("agent.") in STRUCTURE]
+    if "agent.safety" in sections:
+        # A filter may change under a model; a constraint has learned something of its own.
+        is_learned = old.agent.safety.is_learned or new.agent.safety.is_learned
+        found += ["agent.safety"] * is_learned
+    differs = (name for name in TOTALLING if getattr(old.reward, name) != getattr(new.reward, name))
+    return found + [f"reward.{name}" for name in differs]
+
+
 def _not_durable() -> ServiceError:
     detail = "Redis does not sync every write; set `appendfsync always` there, or use `stream`"
     errors = [FieldError("/durability", "not_kept", detail)]
@@ -106,13 +116,22 @@ def _not_durable() -> ServiceError:
 
 
 def _breaking(sections: list[str]) -> ServiceError:
-    detail = "the model was built around it; add ?restart=true to start a new model, or use a new policy name"
     errors = [
-        FieldError("/" + name.replace(".", "/"), "needs_restart", detail) for name in sections
+        FieldError("/" + name.replace(".", "/"), "needs_restart", f"{_why(name)}; {_REMEDY}")
+        for name in sections
     ]
     return ServiceError(
         "PolicyChange", f"{', '.join(sections)} cannot change under the model", errors
     )
+
+
+_REMEDY: Final = "add ?restart=true to start a new model, or use a new policy name"
+
+
+def _why(name: str) -> str:
+    if name.startswith("reward."):
+        return "the model learned from rewards that were totalled without this change, and a new one will not"
+    return "the model was built around it"
 
 
 async def _publish_first(

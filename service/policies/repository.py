@@ -9,12 +9,14 @@ from typing import Any, Final
 import msgspec
 from redis.asyncio import Redis
 
+from service.policies import head
 from service.policies.catalog import CatalogDocument
 from service.redis_server import verify
 from service.repository import HINTS, POLICIES, PolicyKeys, Script, raw, text
 
 _PUBLISH: Final = Script.load("service.policies", "publish.lua")
 _POINT: Final = Script.load("service.policies", "point.lua")
+_CHANGE_HEAD: Final = Script.load("service.policies", "change_head.lua")
 _CATALOG: Final = Script.load("service.policies", "catalog.lua")
 _encode = msgspec.json.encode
 _EMPTY: Final = CatalogDocument(0, {})
@@ -30,6 +32,14 @@ class PolicyMeta:
     is_pinned: bool
     catalog: int
     lineage: int
+    rollout: bytes = b""
+    trip: bytes = b""
+
+    def pointed(self) -> frozenset[int]:
+        """The versions that decide, or may decide at any moment."""
+        rollout, trip = head.read_rollout(self.rollout), head.read_trip(self.trip)
+        candidate = rollout.candidate if rollout else 0
+        return frozenset({self.live, self.previous, candidate, trip.version if trip else 0} - {0})
 
 
 class VersionDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +72,9 @@ class PolicyRepository:
 
     async def meta(self, keys: PolicyKeys) -> PolicyMeta | None:
         """The policy's head, or None when there is no such policy."""
-        fields = ("config", "live", "previous", "pinned", "catalog", "lineage")
-        config, live, previous, pinned, catalog, lineage = await self._client.hmget(
-            keys.meta, fields
-        )
+        names = ("config", "live", "previous", "pinned", "catalog", "lineage", "rollout", "trip")
+        found = await self._client.hmget(keys.meta, names)
+        config, live, previous, pinned, catalog, lineage, rollout, trip = found
         if config is None:
             return None
         return PolicyMeta(
@@ -75,6 +84,8 @@ class PolicyRepository:
             pinned == b"1",
             int(catalog or 0),
             int(lineage or 0),
+            raw(rollout or b""),
+            raw(trip or b""),
         )
 
     async def put_config(
@@ -85,6 +96,7 @@ class PolicyRepository:
             pipe.hset(keys.meta, mapping={"config": config, f"config:{config_hash}": config})
             if new_lineage:
                 pipe.hincrby(keys.meta, "lineage", 1)
+                pipe.hdel(keys.meta, "rollout", "trip")
             pipe.xadd(keys.log, {"t": "policy", "d": "", "b": _encode(event)})
             await pipe.execute()
         await self._client.sadd(POLICIES, keys.policy)
@@ -125,10 +137,11 @@ class PolicyRepository:
         target = "" if version is None else str(version)
         reply = await self._client.eval(
             _POINT.text,
-            3,
+            4,
             keys.meta,
             keys.versions,
             keys.log,
+            keys.audit,
             target,
             int(pin),
             _encode(event),
@@ -136,6 +149,33 @@ class PolicyRepository:
         )
         await self.hint(keys.policy)
         return [text(part) for part in reply]
+
+    async def change_head(
+        self,
+        keys: PolicyKeys,
+        field: head.Field,
+        before: bytes,
+        after: bytes,
+        *,
+        event: Any,
+        live: int | None = None,
+    ) -> str:
+        """Replaces `before` by `after` in the head; see `change_head.lua` for the reply.
+
+        `live`: a version that goes live in the same moment.
+        """
+        target = "" if live is None else str(live)
+        reply = await self._client.eval(
+            _CHANGE_HEAD.text, 4, keys.meta, keys.versions, keys.log, keys.audit,
+            field, before, after, _encode(event), target,
+        )  # fmt: skip
+        await self.hint(keys.policy)
+        return text(reply)
+
+    async def events(self, keys: PolicyKeys, count: int) -> list[bytes]:
+        """What was changed, by whom and why, newest first: JSON of `PolicyEvent`."""
+        entries: Any = await self._client.xrevrange(keys.audit, count=count)
+        return [fields[b"b"] for _, fields in entries]
 
     async def quarantined(self, keys: PolicyKeys) -> frozenset[int]:
         """Versions whose decisions must not be learned from."""

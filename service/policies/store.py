@@ -30,8 +30,9 @@ from service.policies.artefacts import ArtefactStore
 from service.policies.catalog import CatalogDocument
 from service.policies.config import PolicyConfig, parse_policy
 from service.policies.encoding import Encoding
+from service.policies.head import read_rollout, read_trip
 from service.policies.repository import PolicyMeta, PolicyRepository
-from service.policies.served import Served, ServedBox, ServedSets
+from service.policies.served import Served, ServedBox, ServedSets, Serving, serving_of
 from service.repository import PolicyKeys
 from service.security import Principal
 from service.tally import Tally
@@ -87,7 +88,7 @@ class _Slot:
 
     keys: PolicyKeys
     tally: Tally = field(default_factory=Tally)
-    served: Served | None = None
+    serving: Serving | None = None
     seen: PolicyMeta | None = None
     refused: str = ""
 
@@ -106,7 +107,14 @@ class PolicyStore:
     # -- for requests -------------------------------------------------------------------------
 
     def served(self, policy: str | None, principal: Principal) -> Served:
-        """The current version of a policy; the only one of the service when `policy` is None.
+        """The live version of a policy; the only one of the service when `policy` is None.
+
+        Raises: as `serving`.
+        """
+        return self.serving(policy, principal).live
+
+    def serving(self, policy: str | None, principal: Principal) -> Serving:
+        """A policy with all that may decide for it.
 
         Raises:
             ServiceError: NotFound (also when the key may not use it), NotReady, or InvalidError.
@@ -115,11 +123,11 @@ class PolicyStore:
         slot = self._slots.get(name)
         if slot is None or not principal.may_use(name):
             raise ServiceError("NotFound", "there is no such policy")
-        if slot.served is None:
+        if slot.serving is None:
             raise ServiceError(
                 "NotReady", "the policy has no version that can be served; see /readyz"
             )
-        return slot.served
+        return slot.serving
 
     def _only(self, principal: Principal) -> str:
         names = list(self._slots) if principal.policies is None else self.names(principal)
@@ -140,7 +148,11 @@ class PolicyStore:
         return [(name, slot.tally) for name, slot in self._slots.items()]
 
     def all_served(self) -> list[Served]:
-        return [slot.served for slot in self._slots.values() if slot.served is not None]
+        """The live versions."""
+        return [slot.serving.live for slot in self._slots.values() if slot.serving is not None]
+
+    def all_serving(self) -> list[Serving]:
+        return [slot.serving for slot in self._slots.values() if slot.serving is not None]
 
     def refused(self) -> Mapping[str, str]:
         """Policies whose newest version was not taken, with the reason."""
@@ -164,34 +176,79 @@ class PolicyStore:
             return
         slot.seen = meta
         try:
-            served = await self._build(slot, meta)
+            serving = await self._build(slot, meta)
         except (AgentCoreError, OSError, ValueError) as error:
-            slot.refused = f"version {meta.live}: {error}"
-            reason = error.reason if isinstance(error, SnapshotError) else type(error).__name__
-            if reason in _MAY_APPEAR:
-                slot.seen = None
-            metrics.REFUSED_VERSIONS.labels(slot.keys.policy, reason).inc()
-            log.error(
-                "version_refused", policy=slot.keys.policy, version=meta.live, error=str(error)
-            )
+            self._refuse(slot, meta.live, error)
             return
-        before, slot.served, slot.refused = slot.served, served, ""
-        self.swaps += before is not None and before.version != served.version
+        before, slot.serving = slot.serving, serving
+        version, arms = serving.live.version, [arm.name for arm in serving.arms]
+        self.swaps += before is not None and before.live.version != version
         metrics.SWAPS.labels(slot.keys.policy).inc()
-        metrics.VERSION.labels(slot.keys.policy).set(served.version)
-        log.info("version_serving", policy=slot.keys.policy, version=served.version)
+        metrics.VERSION.labels(slot.keys.policy).set(version)
+        log.info("version_serving", policy=slot.keys.policy, version=version, arms=arms)
 
-    async def _build(self, slot: _Slot, meta: PolicyMeta) -> Served:
+    async def _build(self, slot: _Slot, meta: PolicyMeta) -> Serving:
         document = await self.repository.catalog(slot.keys, meta.catalog)
         if document is None:
             raise SnapshotError("missing", f"catalog revision {meta.catalog} is not in Redis")
         # In a thread: reading and verifying a large snapshot must not hold up requests.
         return await asyncio.to_thread(self._assemble, slot, meta, document)
 
-    def _assemble(self, slot: _Slot, meta: PolicyMeta, document: CatalogDocument) -> Served:
+    def _assemble(self, slot: _Slot, meta: PolicyMeta, document: CatalogDocument) -> Serving:
+        slot.refused = ""
+        rollout, trip = read_rollout(meta.rollout), read_trip(meta.trip)
+        canary = instead = None
+        if trip is not None:
+            instead = self._beside(slot, trip.version, meta, document)
+        elif rollout is not None and rollout.share > 0:
+            canary = self._beside(slot, rollout.candidate, meta, document)
+        live = self._live(slot, meta, document, must_turn=trip is not None)
+        return serving_of(live, canary=canary, rollout=rollout, trip=trip, instead=instead)
+
+    def _live(
+        self, slot: _Slot, meta: PolicyMeta, document: CatalogDocument, *, must_turn: bool
+    ) -> Served:
+        """The live version. A trip holds even where that cannot be loaded: then the one before stands in,
+        which does not decide."""
+        try:
+            return self._load(slot, meta.live, meta, document)
+        except (AgentCoreError, OSError, ValueError) as error:
+            if slot.serving is None or not must_turn:
+                raise
+            self._refuse(slot, meta.live, error)
+            return slot.serving.live
+
+    def _beside(
+        self, slot: _Slot, version: int, meta: PolicyMeta, document: CatalogDocument
+    ) -> Served | None:
+        """Another version than the live one; None if it is none, or cannot be served."""
+        try:
+            return self._load(slot, version, meta, document) if version else None
+        except (AgentCoreError, OSError, ValueError) as error:
+            self._refuse(slot, version, error)
+            return None
+
+    def _load(
+        self, slot: _Slot, version: int, meta: PolicyMeta, document: CatalogDocument
+    ) -> Served:
+        """One version; one that this server holds already is taken as it is."""
         config = read_config(meta.config)
-        snapshot = self.artefacts.load(slot.keys.policy, meta.live)
-        return assemble(config, snapshot, meta.live, document, slot.keys, slot.tally)
+        for arm in slot.serving.arms if slot.serving else ():
+            one = arm.served
+            is_same = one.config is config and one.encoding.catalog_revision == document.revision
+            if is_same and one.version == version:
+                return one
+        snapshot = self.artefacts.load(slot.keys.policy, version)
+        return assemble(config, snapshot, version, document, slot.keys, slot.tally)
+
+    def _refuse(self, slot: _Slot, version: int, error: Exception) -> None:
+        """Tells of a version that is not taken; what was served before, or the rest, serves on."""
+        slot.refused = f"version {version}: {error}"
+        reason = error.reason if isinstance(error, SnapshotError) else type(error).__name__
+        if reason in _MAY_APPEAR:
+            slot.seen = None
+        metrics.REFUSED_VERSIONS.labels(slot.keys.policy, reason).inc()
+        log.error("version_refused", policy=slot.keys.policy, version=version, error=str(error))
 
     async def keep_fresh(self, hints: asyncio.Event, poll_s: float) -> None:
         """Refreshes on every hint, and at least every `poll_s`; never ends."""

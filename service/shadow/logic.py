@@ -5,7 +5,8 @@ from __future__ import annotations
 from agent_core.agent import seed_of
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
 from service.clock import rfc3339
-from service.decisions.logic import excluded_mask
+from service.decisions.choice import Available
+from service.decisions.logic import excluded_mask, prepared
 from service.decisions.schemas import Ranked
 from service.errors import InvalidError, ServiceError
 from service.policies.served import Served, ServedSets
@@ -34,13 +35,13 @@ def judge(
         raise InvalidError(
             "/action_id", "the action is not among `actions`", "ActionNotShown", "not_shown"
         )
-    prepared = served.agent.prepare(actions) if rows is None else served.prepared.take(rows, 0)
+    half = prepared(served, Available(actions, rows))
     excluded = excluded_mask(actions.ids, request.excluded_actions)
     try:
         ours = served.agent.act(
             state,
             actions,
-            prepared,
+            half,
             seed=seed_of(decision_id, served.config.policy),
             excluded=excluded,
         )
