@@ -47,6 +47,7 @@ from service.joining.logic import (
 )
 from service.joining.repository import CLOSED, Finish, JoinRepository, Life, Park
 from service.policies.config import PolicyConfig
+from service.policies.repository import PolicyMeta
 from service.replay.codec import encode_transition
 from service.repository import PolicyKeys
 
@@ -58,12 +59,17 @@ _event = msgspec.msgpack.Encoder().encode
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Watched:
-    """One policy as the worker last saw it. `catalog`: the newest revision."""
+    """One policy as the worker last saw it."""
 
     keys: PolicyKeys
     config: PolicyConfig
-    catalog: int
+    meta: PolicyMeta
     quarantined: frozenset[int]
+
+    @property
+    def catalog(self) -> int:
+        """The newest revision."""
+        return self.meta.catalog
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 -- Changes one field of a policy's head, if it still is what the caller saw, and says so in the audit and the log.
 -- KEYS 1 meta  2 versions  3 log  4 audit
--- ARGV 1 field  2 expected  3 new ('' removes it)  4 event  5 version that goes live with it, or ''
+-- ARGV 1 field  2 expected  3 new ('' removes it)  4 event  5 version that goes live with it, or ''  6 version to quarantine, or ''
 -- Returns 'changed', 'moved' when the field is something else by now, or 'unknown' when there is no such version.
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 'moved' end
 if ARGV[5] ~= '' then
@@ -8,6 +8,7 @@ if ARGV[5] ~= '' then
   local live = redis.call('HGET', KEYS[1], 'live') or '0'
   if live ~= ARGV[5] then redis.call('HSET', KEYS[1], 'live', ARGV[5], 'previous', live) end
 end
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'quarantined:' .. ARGV[6], '1') end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 redis.call('XADD', KEYS[4], '*', 'b', ARGV[4])
 redis.call('XADD', KEYS[3], '*', 't', ARGV[1], 'd', '', 'b', ARGV[4])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -62,10 +61,10 @@ class RewardRule(Section):
         """Every part that a reward may have, the weighted ones first."""
         return [*self.components, *self.guards]
 
-    @cached_property
+    @property
     def total_hash(self) -> str:
         """ "t:" and 12 hex digits: names how rewards become one number."""
-        canonical = json.dumps(self.model_dump(mode="json", include=set(TOTALLING)), sort_keys=True)
+        canonical = json.dumps({name: getattr(self, name) for name in TOTALLING}, sort_keys=True)
         return f"t:{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
 
     def transition_schema(self, feature_schema: str) -> str:

@@ -18,6 +18,7 @@ from service.learning.repository import LearningRepository
 from service.policies.audit import audit
 from service.policies.catalog import CatalogChange, changed
 from service.policies.encoding import Encoding
+from service.policies.head import read_rollout, read_trip
 from service.policies.logic import parse_document, register
 from service.policies.repository import PolicyMeta
 from service.policies.schemas import (
@@ -79,6 +80,8 @@ async def get_policy(policy: str, service: ServiceDep, principal: Reader) -> Res
         catalog_revision=meta.catalog,
         catalog_actions=len(document.actions) if document else 0,
         counts=await service.policies.counts(keys),
+        rollout=read_rollout(meta.rollout),
+        trip=read_trip(meta.trip),
         learner=await LearningRepository(service.client).status(keys),
     )
     return json_response(view)

@@ -130,7 +130,9 @@ _REMEDY: Final = "add ?restart=true to start a new model, or use a new policy na
 
 def _why(name: str) -> str:
     if name.startswith("reward."):
-        return "the model learned from rewards that were totalled without this change, and a new one will not"
+        return (
+            "the model learned from rewards that became numbers another way, and two ways never mix"
+        )
     return "the model was built around it"
 
 

@@ -159,15 +159,18 @@ class PolicyRepository:
         *,
         event: Any,
         live: int | None = None,
+        quarantine: int | None = None,
     ) -> str:
         """Replaces `before` by `after` in the head; see `change_head.lua` for the reply.
 
-        `live`: a version that goes live in the same moment.
+        `live`: a version that goes live in the same moment. `quarantine`: one whose decisions must not be
+        learned from any more.
         """
         target = "" if live is None else str(live)
+        refused = "" if quarantine is None else str(quarantine)
         reply = await self._client.eval(
             _CHANGE_HEAD.text, 4, keys.meta, keys.versions, keys.log, keys.audit,
-            field, before, after, _encode(event), target,
+            field, before, after, _encode(event), target, refused,
         )  # fmt: skip
         await self.hint(keys.policy)
         return text(reply)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from service.learning.schemas import LearnerStatus
+from service.policies.head import Rollout, Trip
 from service.policies.repository import VersionDescription
 
 
@@ -21,8 +22,9 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
-    """A policy as it stands. `serving`: the version on the server that answers. `learner`: what the
-    learner last said of itself, null before it has said anything."""
+    """A policy as it stands. `serving`: the version on the server that answers. `rollout`: the candidate on its
+    way, and `trip`: why the policy may not decide; null if there is none. `learner`: what the learner last said
+    of itself, null before it has said anything."""
 
     policy: str
     config: dict[str, Any]
@@ -35,6 +37,8 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     catalog_revision: int
     catalog_actions: int
     counts: dict[str, int]
+    rollout: Rollout | None
+    trip: Trip | None
     learner: LearnerStatus | None
 
 

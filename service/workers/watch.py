@@ -37,7 +37,7 @@ class Watch:
         if meta is None or config is None:
             return None
         quarantined = await self._repository.quarantined(keys)
-        return Watched(keys, config, meta.catalog, quarantined)
+        return Watched(keys, config, meta, quarantined)
 
     def _config(self, policy: str, body: bytes) -> PolicyConfig | None:
         known = self._parsed.get(policy)

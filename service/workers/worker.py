@@ -3,9 +3,10 @@
     one holds the lease; the others wait for it
         join     every 20 ms, at once while there is a backlog
         archive  every second, when enough waits
+        follow   every 200 ms: what monitors, compares and rolls out reads the log
         sweep    every second: policies, early rewards, idle episodes, the replay stream, memory
 
-The three run side by side, so that none waits for another; each lives through Redis going away.
+They run side by side, so that none waits for another; each lives through Redis going away.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from service.archive.archiver import Archiver
 from service.archive.logic import START, StreamId
 from service.archive.repository import ArchiveRepository
 from service.clock import now_ms
+from service.following.follower import Follower
+from service.following.repository import FollowingRepository
 from service.joining.frames import Frames
 from service.joining.joiner import Joiner, Watched
 from service.joining.repository import JoinRepository
@@ -34,6 +37,7 @@ from service.policies.repository import PolicyRepository
 from service.settings import Settings
 from service.workers.heartbeat import beat
 from service.workers.lease import Lease
+from service.workers.observers import openers
 from service.workers.pause import pause
 from service.workers.repository import LeaseRepository, ServerRepository
 from service.workers.watch import Watch
@@ -42,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 _BATCH: Final = 500
 _TICK_S: Final = 0.02
+_FOLLOW_S: Final = 0.2
+"""A trip must have turned every server two seconds after its cause was joined."""
 _SWEEP_S: Final = 1.0
 _RETRY_S: Final = 0.2
 _SWEPT: Final = 2000
@@ -85,6 +91,7 @@ class Worker:
             part_events=settings.archive_part_events,
             every_s=settings.archive_every_s,
         )
+        self._follower = Follower(FollowingRepository(client), openers(client, settings))
         self._learning = LearningRepository(client)
         self._server = ServerRepository(client)
         self._is_alarmed = False
@@ -92,7 +99,7 @@ class Worker:
     async def work(self) -> None:
         """Returns when the lease is lost or the process is to stop."""
         async with asyncio.TaskGroup() as tasks:
-            for step in (self._join, self._archive, self._sweep):
+            for step in (self._join, self._archive, self._follow, self._sweep):
                 tasks.create_task(self._repeat(step))
 
     async def _repeat(self, step: Callable[[], Awaitable[float]]) -> None:
@@ -114,7 +121,7 @@ class Worker:
             if pause_s:
                 await pause(self._stop, pause_s)
 
-    # -- the three steps --------------------------------------------------------------------------
+    # -- the steps -----------------------------------------------------------------------------
 
     async def _join(self) -> float:
         policies, at_ms = self._watch.policies, now_ms()
@@ -133,6 +140,11 @@ class Worker:
         for policy, length in zip(policies, lengths, strict=True):
             await self._archiver.archive(policy.keys, policy.config.log_limit, length)
         return _SWEEP_S
+
+    async def _follow(self) -> float:
+        at_ms = now_ms()
+        more = [await self._follower.follow(policy, at_ms) for policy in self._watch.policies]
+        return 0.0 if any(more) else _FOLLOW_S
 
     async def _sweep(self) -> float:
         await self._watch.refresh()

@@ -224,7 +224,7 @@ class World:
         meta = await self.policies.meta(self.keys)
         assert meta is not None
         quarantined = await self.policies.quarantined(self.keys)
-        return Watched(self.keys, self.config, meta.catalog, quarantined)
+        return Watched(self.keys, self.config, meta, quarantined)
 
     async def join(self, at_ms: int | None = None) -> int:
         """Joins until nothing is due; returns how many decisions were closed."""

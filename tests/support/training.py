@@ -67,7 +67,7 @@ class Studio:
         self, transitions: Sequence[Transition], schema: str | None = None
     ) -> list[str]:
         """What `finish.lua` does with transitions; returns their stream ids."""
-        schema = schema or self.config.agent.feature_schema
+        schema = schema or self.config.transition_schema
         bodies = [encode_transition(one, schema) for one in transitions]
         return await self.append_raw(bodies)
 

@@ -229,7 +229,9 @@ async def test_a_shadow_of_a_continuous_policy_is_refused(api: httpx.AsyncClient
 async def joined(client: Redis, document: dict[str, Any]) -> dict[str, Transition]:
     """The finished transitions, by decision id."""
     policies, joins = PolicyRepository(client), JoinRepository(client)
-    watched = Watched(KEYS, parse_policy(document), 0, frozenset())
+    meta = await policies.meta(KEYS)
+    assert meta is not None
+    watched = Watched(KEYS, parse_policy(document), meta, frozenset())
     [due] = await joins.due([KEYS], now_ms(), 100)
     await Joiner(joins, Frames(policies)).join(watched, due, now_ms())
     entries: Any = await client.xrange(KEYS.replay)

@@ -274,7 +274,7 @@ async def joined(client: Redis, document: dict[str, Any]) -> dict[int, Transitio
     joins = JoinRepository(client)
     meta = await policies.meta(KEYS)
     assert meta is not None
-    watched = Watched(KEYS, parse_policy(document), meta.catalog, frozenset())
+    watched = Watched(KEYS, parse_policy(document), meta, frozenset())
     [due] = await joins.due([KEYS], now_ms(), 100)
     await Joiner(joins, Frames(policies)).join(watched, due, now_ms())
     entries: Any = await client.xrange(KEYS.replay)

@@ -1,0 +1,149 @@
+"""Following a log: every event once, in order, with what came of it; across crashes and trimming."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from service.following.follower import Follower
+from service.following.observer import LogEvent, Observer
+from service.following.repository import FollowingRepository
+from service.joining.joiner import Watched
+from service.policies.config import parse_policy
+from service.policies.repository import PolicyMeta
+from service.repository import PolicyKeys
+from tests.support.policies import bandit
+
+_KEYS = PolicyKeys("home")
+
+
+class _Recorder:
+    """Remembers the bodies that it took, and how often it might act."""
+
+    def __init__(self, kept: bytes) -> None:
+        self.bodies: list[str] = json.loads(kept) if kept else []
+        self.acted = 0
+        self.fails = False
+
+    def take(self, events: Sequence[LogEvent]) -> None:
+        self.bodies += [event.body.decode() for event in events]
+        if self.fails:
+            raise RuntimeError("a defect")
+
+    def state(self) -> bytes:
+        return json.dumps(self.bodies).encode()
+
+    async def act(self, policy: Watched, now_ms: int) -> None:
+        self.acted += 1
+
+
+class _World:
+    """One policy's log and who follows it; `restart` is what a new worker does."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client = client
+        self.recorders: list[_Recorder] = []
+        self.restart()
+
+    def restart(self) -> None:
+        self.follower = Follower(FollowingRepository(self.client), {"one": self._open})
+
+    def _open(self, policy: Watched, kept: bytes) -> Observer:
+        self.recorders.append(_Recorder(kept))
+        return self.recorders[-1]
+
+    async def log(self, *bodies: str) -> None:
+        for body in bodies:
+            await self.client.xadd(_KEYS.log, {"t": "joined", "d": "d", "b": body})
+
+    async def follow(self, wait_s: float = 60.0) -> bool:
+        document = bandit()
+        document["reward"]["wait_s"] = wait_s
+        meta = PolicyMeta(b"", 1, 0, False, 0, 0)
+        return await self.follower.follow(
+            Watched(_KEYS, parse_policy(document), meta, frozenset()), 0
+        )
+
+
+@pytest.fixture
+def world(redis_client: Redis) -> _World:
+    return _World(redis_client)
+
+
+async def test_every_event_is_taken_once_and_in_order(world: _World) -> None:
+    await world.log("a", "b")
+    await world.follow()
+    await world.log("c")
+    await world.follow()
+    await world.follow()
+
+    (recorder,) = world.recorders
+    assert recorder.bodies == ["a", "b", "c"]
+    assert recorder.acted == 3
+
+
+async def test_another_worker_goes_on_where_the_last_one_stopped(world: _World) -> None:
+    await world.log("a", "b")
+    await world.follow()
+    await world.log("c")
+
+    world.restart()
+    await world.follow()
+
+    assert world.recorders[-1].bodies == ["a", "b", "c"]
+
+
+async def test_what_was_taken_and_not_stored_is_taken_again(world: _World) -> None:
+    await world.log("a")
+    await world.follow()
+    world.recorders[-1].fails = True
+    await world.log("b")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        await world.follow()
+    await world.follow()
+
+    assert world.recorders[-1].bodies == ["a", "b"]
+
+
+async def test_a_long_log_is_read_in_turns(world: _World) -> None:
+    await world.log(*map(str, range(501)))
+
+    assert await world.follow()
+    assert not await world.follow()
+    assert world.recorders[-1].bodies == [str(n) for n in range(501)]
+
+
+async def test_a_log_that_was_trimmed_is_followed_from_where_it_begins(world: _World) -> None:
+    await world.log("a", "b", "c", "d")
+    await world.follow()
+    await world.log("e", "f")
+    entries: Any = await world.client.xrevrange(_KEYS.log, count=1)
+
+    await world.client.xtrim(_KEYS.log, minid=entries[0][0].decode(), approximate=False)
+    await world.follow()
+
+    assert world.recorders[-1].bodies == ["a", "b", "c", "d", "f"]
+
+
+async def test_observers_are_opened_anew_for_another_declaration(world: _World) -> None:
+    await world.log("a")
+    await world.follow()
+
+    await world.follow(wait_s=30.0)
+
+    assert len(world.recorders) == 2
+    assert world.recorders[-1].bodies == ["a"]
+
+
+async def test_a_policy_that_nobody_follows_costs_one_look(redis_client: Redis) -> None:
+    follower = Follower(FollowingRepository(redis_client), {"none": lambda policy, kept: None})
+    meta = PolicyMeta(b"", 1, 0, False, 0, 0)
+    policy = Watched(_KEYS, parse_policy(bandit()), meta, frozenset())
+
+    assert not await follower.follow(policy, 0)
+    assert await redis_client.hgetall(_KEYS.following) == {}
