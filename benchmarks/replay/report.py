@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from benchmarks.machine import Machine
 from benchmarks.replay.memory import SampleResult
 from benchmarks.replay.stream import BLOCK, Passage, StreamResult
+from benchmarks.target import Target
 
 RAW_BYTES: Final = 165
 """Two observations of 17 and an action of 6 numbers, a reward, and one byte for the end."""
@@ -34,17 +35,6 @@ class Headline(msgspec.Struct, frozen=True):
     bytes_per_transition: float
     bytes_per_transition_over_raw: float
     bytes_per_transition_100_actions: float
-
-
-class Target(NamedTuple):
-    bound: float
-    is_least: bool
-
-    def is_met(self, value: float) -> bool:
-        return value >= self.bound if self.is_least else value <= self.bound
-
-    def __str__(self) -> str:
-        return f"{'at least' if self.is_least else 'at most'} {self.bound:g}"
 
 
 TARGETS: Final[dict[str, Target]] = {

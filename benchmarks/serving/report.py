@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -18,6 +18,7 @@ from benchmarks.serving.statistics import (
     summarize,
 )
 from benchmarks.serving.swaps import SwapResult
+from benchmarks.target import Target
 
 
 class Headline(msgspec.Struct, frozen=True):
@@ -33,20 +34,6 @@ class Headline(msgspec.Struct, frozen=True):
     swap_errors: int
     swap_torn: int
     vw_over_durable_small: float | None
-
-
-class Target(NamedTuple):
-    """A bound of one number of the headline. None of them can be negative: such a value was not measured
-    but is noise or a mistake of the benchmark, and meets nothing."""
-
-    bound: float
-    is_least: bool
-
-    def is_met(self, value: float) -> bool:
-        return value >= self.bound if self.is_least else 0 <= value <= self.bound
-
-    def __str__(self) -> str:
-        return f"{'at least' if self.is_least else 'at most'} {self.bound:g}"
 
 
 TARGETS: Final[dict[str, Target]] = {

@@ -128,8 +128,6 @@ def test_a_mark_where_a_seed_has_no_value_is_left_out() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_is_an_arm_of_the_papers_benchmark(name: str) -> None:
-    if name == "halfcheetah":
-        pytest.importorskip("mujoco")
     task = TASKS[name]
 
     arms = {arm.name: arm for arm in task.suite.arms(Request(task.steps))}

@@ -16,8 +16,6 @@ from benchmarks.paper.results import Measured, Outcome, averages, mean, standard
 from benchmarks.paper.suite import Request, missing_kinds, why_not
 from benchmarks.paper.suites import SUITES
 
-NEEDS_MUJOCO = {"constraints", "control", "offline"}
-
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
@@ -29,9 +27,6 @@ def labels(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", SUITES)
 def test_every_policy_of_a_suite_is_valid(name: str, labels: Path) -> None:
-    if name in NEEDS_MUJOCO:
-        pytest.importorskip("mujoco")
-
     arms = SUITES[name].arms(Request(data=(labels,)))
 
     assert arms
@@ -50,8 +45,6 @@ def test_a_suite_judges_nothing_that_was_not_run(name: str) -> None:
 
 @pytest.mark.parametrize("name", SUITES)
 def test_every_claim_is_held_against_a_number_of_the_same_name(name: str, labels: Path) -> None:
-    if name in NEEDS_MUJOCO:
-        pytest.importorskip("mujoco")
     numbers = {"greedy_return": 0.5, "cost_per_step": 0.1, "behaviour_return": 0.2}
     limits = {"random_return": 0.0, "expert_return": 1.0}
     outcome = Outcome([10_000, 20_000, 30_000], [0.1, 0.3, 0.5], numbers | limits)

@@ -6,7 +6,6 @@ import json
 from io import StringIO
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from service.demo.chart import Chart, Line
@@ -55,8 +54,6 @@ def test_the_file_holds_the_headline_the_promises_and_the_rest(tmp_path: Path) -
 
 
 def test_the_picture_is_a_png(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-
     CHART.draw(tmp_path / "new" / "demo.png")
 
     assert (tmp_path / "new" / "demo.png").read_bytes().startswith(b"\x89PNG")

@@ -14,9 +14,6 @@ import pytest
 from service.demo import run_demo
 from tests.support.processes import Child, Children
 
-pytest.importorskip("gymnasium")
-pytest.importorskip("sklearn")
-
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from agent_core.types import Transition
@@ -166,6 +167,115 @@ async def test_named_components_are_weighted_and_kept(api: httpx.AsyncClient, pu
 
     refused = await observe(api, "d", components={"cilck": 1}, reward_id="other")
     assert refused.json()["errors"][0]["pointer"] == "/components/cilck"
+
+
+# -- limits and guards --------------------------------------------------------------------------
+
+LIMITED: dict[str, Any] = {
+    "wait_s": 60,
+    "components": {"click": 1.0, "dwell_s": 0.5},
+    "guards": ["complaints"],
+    "bounds": {"dwell_s": [0, 20], "complaints": [0, 5]},
+    "range": [-1, 4],
+}
+
+
+def counted(state: str) -> float:
+    return REGISTRY.get_sample_value("nacre_rewards_total", {"state": state}) or 0.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "declared"),
+    [
+        ({"reward": 4.5}, "/reward", "reward.range"),
+        ({"reward": 4.5, "op": "amend"}, "/reward", "reward.range"),
+        ({"components": {"dwell_s": -1}}, "/components/dwell_s", "reward.bounds.dwell_s"),
+        ({"components": {"complaints": 6}}, "/components/complaints", "reward.bounds.complaints"),
+        # 1 click and 8 s at 0.5 each: 5.0, each part within its own bounds
+        ({"components": {"click": 1, "dwell_s": 8}}, "/components", "reward.range"),
+    ],
+)
+async def test_a_reward_outside_its_declared_limits_is_refused_with_the_remedy_and_counted(
+    api: httpx.AsyncClient, put: Put, fields: dict[str, Any], pointer: str, declared: str
+) -> None:
+    await put(bandit(reward=LIMITED))
+    await act(api, "d")
+    before = counted("out_of_range"), counted("rejected")
+
+    refused = await observe(api, "d", **fields)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "OutOfRange")
+    [error] = refused.json()["errors"]
+    assert (error["pointer"], error["code"]) == (pointer, "out_of_range")
+    assert f"`{declared}`" in error["detail"]
+    assert (counted("out_of_range"), counted("rejected")) == (before[0] + 1, before[1])
+    assert (await life(api, "d"))["rewards"] == []
+
+
+async def test_limits_are_included_in_what_they_allow(api: httpx.AsyncClient, put: Put) -> None:
+    await put(bandit(reward=LIMITED))
+    await act(api, "d")
+
+    assert await state_of(api, "d", reward=-1.0, reward_id="low") == ("joined", -1.0)
+    assert await state_of(api, "d", reward=4.0, reward_id="high") == ("joined", 3.0)
+    assert (await state_of(api, "d", components={"complaints": 5}, reward_id="g"))[0] == "joined"
+
+
+async def test_a_value_outside_costs_a_batch_only_itself(api: httpx.AsyncClient, put: Put) -> None:
+    await put(bandit(reward=LIMITED))
+    await act(api, "d")
+    before = counted("out_of_range"), counted("rejected")
+    rewards = [
+        {"decision_id": "d", "reward": 1.0, "reward_id": "a"},
+        {"decision_id": "d", "reward": 9.0, "reward_id": "b"},
+        {"decision_id": "d", "components": {"dwell_s": 30}, "reward_id": "c"},
+        {"decision_id": "d", "components": {"dwell_s": 2}, "reward_id": "d"},
+        {"decision_id": "d", "reward": 1.0, "event_time": "x"},
+    ]
+
+    results = (await api.post("/v1/observe", json={"rewards": rewards})).json()["results"]
+
+    states = ["joined", "rejected", "rejected", "joined", "rejected"]
+    assert [one["state"] for one in results] == states
+    assert [one["problem"]["errors"][0]["pointer"] for one in results[1:3]] == [
+        "/rewards/1/reward",
+        "/rewards/2/components/dwell_s",
+    ]
+    assert {one["problem"]["code"] for one in results[1:3]} == {"OutOfRange"}
+    assert (counted("out_of_range"), counted("rejected")) == (before[0] + 2, before[1] + 1)
+    assert [one["value"] for one in (await life(api, "d"))["rewards"]] == [1.0, 1.0]
+
+
+async def test_a_guard_is_kept_and_is_no_part_of_the_reward(
+    api: httpx.AsyncClient, put: Put
+) -> None:
+    await put(bandit(reward=LIMITED | {"aggregation": "mean", "default": -1.0}))
+    await act(api, "d")
+
+    alone = await state_of(api, "d", components={"complaints": 2}, reward_id="g")
+    beside = await state_of(api, "d", components={"click": 1, "complaints": 2}, reward_id="both")
+
+    assert (alone, beside) == (("joined", None), ("joined", 1.0))
+    kept = [one["components"] for one in (await life(api, "d"))["rewards"]]
+    assert kept == [{"complaints": 2.0}, {"click": 1.0, "complaints": 2.0}]
+
+
+async def test_transitions_have_the_same_range(api: httpx.AsyncClient, put: Put) -> None:
+    await put(sequential() | {"reward": {"wait_s": 60, "range": [0, 1]}})
+    await act(api, "d0", **step(0))
+    before = counted("out_of_range")
+    own = {"decision_id": "d0", "reward": 2.0}
+
+    refused = await api.post("/v1/observe", json={"transition": own})
+    batch = await api.post(
+        "/v1/observe", json={"transitions": [FOREIGN | {"reward": -1.0}, FOREIGN]}
+    )
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "OutOfRange")
+    assert refused.json()["errors"][0]["pointer"] == "/transition/reward"
+    assert [one["state"] for one in batch.json()["results"]] == ["rejected", "joined"]
+    assert batch.json()["results"][0]["problem"]["code"] == "OutOfRange"
+    assert counted("out_of_range") == before + 2
 
 
 @pytest.mark.parametrize(
@@ -342,6 +452,15 @@ async def test_a_logged_transition_says_where_in_whose_episode_it_stands(
 
     made = await only_transition(redis_client)
     assert (made.episode_id, made.step, made.next_action) == ("legacy@7/theirs", 7, None)
+
+
+async def test_a_step_is_bounded_as_that_of_a_decision_is(api: httpx.AsyncClient, put: Put) -> None:
+    await put(sequential())
+
+    answer = await api.post("/v1/observe", json={"transition": FOREIGN | {"step": 1_000_000_001}})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/transition/step"
 
 
 async def test_the_history_of_a_policy_begins_with_a_logged_transition(
