@@ -12,6 +12,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 
 from service import metrics, openapi
+from service.approvals import endpoints as approvals
 from service.bodies import DisconnectedError
 from service.context import open_service
 from service.decisions import lookup
@@ -40,7 +41,7 @@ def create_app(settings: Settings) -> FrontDoor:
 
     app = FastAPI(title="Nacre", version=__version__, lifespan=lifespan)
     app.state.service = None
-    for module in (health, policies, lookup, learning):
+    for module in (health, policies, lookup, learning, approvals):
         app.include_router(module.router)
     app.openapi = lambda: openapi.document(__version__)  # type: ignore[method-assign]  # FastAPI's own hook
     _handle_errors(app)

@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from service.approvals.repository import ASK, ApprovalQueue
 from service.decisions.endpoints import ActEndpoint
 from service.decisions.repository import RECORD, DecisionRepository
 from service.feedback.endpoints import ObserveEndpoint
@@ -54,7 +55,11 @@ def hot_routes(service: Service) -> dict[str, Route]:
     """The hot endpoints, with and without the version in the path."""
     limits = service.settings
     act = ActEndpoint(
-        service.store, service.decisions, depth=limits.max_depth, batch=limits.max_batch
+        service.store,
+        service.decisions,
+        ApprovalQueue(service.link),
+        depth=limits.max_depth,
+        batch=limits.max_batch,
     )
     observe = ObserveEndpoint(
         service.store,
@@ -83,7 +88,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(client.aclose)
         link = await RedisLink.open(
             settings.redis_url,
-            scripts=[script.text for script in (RECORD, *SCRIPTS)],
+            scripts=[script.text for script in (RECORD, ASK, *SCRIPTS)],
             spool=Spool.claim(settings.state),
             limits=LinkLimits(
                 confirm_timeout_s=settings.confirm_timeout_s, max_waiting=settings.max_waiting

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from service.approvals.schemas import Approval, ApprovalList, Held, Verdict
 from service.decisions.schemas import (
     ActRequest,
     ActResponse,
@@ -31,7 +32,8 @@ from service.shadow.schemas import ShadowRequest, ShadowResponse
 
 class Operation(NamedTuple):
     """One method of one path. `response`: what a success looks like; a tuple where it has several forms.
-    `problems`: the error statuses that it can answer besides the common.
+    `problems`: the error statuses that it can answer besides the common. `accepted`: what a 202 looks like, where
+    that is another success.
     """
 
     method: str
@@ -44,6 +46,7 @@ class Operation(NamedTuple):
     problems: tuple[int, ...] = ()
     query: tuple[tuple[str, str], ...] = ()
     is_open: bool = False
+    accepted: Any = None
 
 
 _POLICY = (("policy", "string"),)
@@ -51,7 +54,7 @@ _BODY: Final = (400, 408, 413, 415, 422)
 _COMMON: Final = (401, 403, 404, 405, 500, 503)
 
 OPERATIONS: Final = (
-    Operation("post", "/v1/act", "hot", "Choose one action", 200, ActRequest, (ActResponse, BoxActResponse), (*_BODY, 409)),
+    Operation("post", "/v1/act", "hot", "Choose one action", 200, ActRequest, (ActResponse, BoxActResponse), (*_BODY, 409), accepted=Held),
     Operation("post", "/v1/act:batch", "hot", "Choose for many requests", 200, BatchRequest, None, (*_BODY, 409)),
     Operation("post", "/v1/observe", "hot", "Report rewards or transitions", 202, ObserveRequest, ObserveResponse, (*_BODY, 409)),
     Operation("post", "/v1/shadow", "hot", "Log somebody else's decision", 202, ShadowRequest, ShadowResponse, _BODY),
@@ -69,6 +72,10 @@ OPERATIONS: Final = (
     Operation("get", "/v1/policies/{policy}/actions", "policies", "The action catalog", 200, None, CatalogDocument, (422,)),
     Operation("put", "/v1/policies/{policy}/actions", "policies", "Change the action catalog", 200, CatalogChange, CatalogView, (*_BODY, 409)),
     Operation("get", "/v1/policies/{policy}/audit", "policies", "Are the logged probabilities true?", 200, None, Audit, (422,), (("decisions", "integer"),)),
+    Operation("get", "/v1/approvals", "approvals", "What waits for a person", 200, None, ApprovalList, (422,), (*_POLICY, ("state", "string"))),
+    Operation("get", "/v1/approvals/{policy}/{approval_id}", "approvals", "One approval; can wait for its end", 200, None, Approval, (422,), (("wait_s", "number"),)),
+    Operation("post", "/v1/approvals/{policy}/{approval_id}/approve", "approvals", "Say yes", 200, Verdict, Approval, (*_BODY, 409)),
+    Operation("post", "/v1/approvals/{policy}/{approval_id}/reject", "approvals", "Say no", 200, Verdict, Approval, (*_BODY, 409)),
     Operation("get", "/v1/limits", "health", "What a request may ask for", 200, is_open=True),
     Operation("get", "/healthz", "health", "Alive", 200, is_open=True),
     Operation("get", "/readyz", "health", "Able to decide", 200, is_open=True),
@@ -81,7 +88,7 @@ OPERATIONS: Final = (
 
 def document(version: str) -> dict[str, Any]:
     """The whole OpenAPI 3.1 document."""
-    types = [one for op in OPERATIONS for one in (op.request, *_forms(op)) if one is not None]
+    types = [one for op in OPERATIONS for one in (op.request, op.accepted, *_forms(op)) if one is not None]
     unique = list({id(one): one for one in [*types, Problem]}.values())
     schemas, components = msgspec.json.schema_components(
         unique, ref_template="#/components/schemas/{name}"
@@ -160,6 +167,10 @@ def _responses(operation: Operation, by_type: dict[int, Any]) -> dict[str, Any]:
     responses = {str(operation.status): good}
     if operation.path == "/v1/policies/{policy}" and operation.method == "put":
         responses["201"] = good
+    if operation.accepted is not None:
+        schema = by_type[id(operation.accepted)]
+        content = {"application/json": {"schema": schema}}
+        responses["202"] = {"description": "It waits for a person", "content": content}
     codes = operation.problems if operation.is_open else (*operation.problems, *_COMMON)
     for status in sorted(
         {*codes, *((503,) if operation.path.endswith(("readyz", "ready")) else ())}

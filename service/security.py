@@ -22,7 +22,7 @@ import structlog
 from service.errors import ServiceError
 
 log = structlog.get_logger(__name__)
-Scope = Literal["act", "observe", "learn", "admin"]
+Scope = Literal["act", "observe", "learn", "approve", "admin"]
 ALL_SCOPES: Final[frozenset[Scope]] = frozenset(get_args(Scope))
 _CACHE_LIMIT: Final = 4096
 

@@ -65,7 +65,7 @@ def mixed(arms: Sequence[Arm], probabilities: Sequence[Doubles]) -> Doubles:
 
 def assignment(serving: Serving, arm: Arm, arm_propensity: float | None) -> Assignment:
     """What the answer says of the arm that decided."""
-    if serving.is_plain:
+    if serving.has_one_arm:
         return Assignment(arm.name, 1.0, arm_propensity)
     shares = [
         ArmShare(one.name, one.probability, one.served.label if one.decides else "")

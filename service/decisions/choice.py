@@ -32,9 +32,12 @@ class Choice(Struct, frozen=True, eq=False, gc=False):
 class Assigned(Struct, frozen=True, eq=False, gc=False):
     """A choice, with the probabilities of the whole lottery, and the arm that made it.
 
-    `model_version`: of the arm. `assignment`: as the answer says it.
+    `model_version`: of the arm. `assignment`: as the answer says it. `proposal`: the same for what the policy
+    would do if a person agrees, None if nobody is asked. `causes`: why somebody is.
     """
 
     choice: Choice
     model_version: str
     assignment: Assignment
+    proposal: Assigned | None = None
+    causes: tuple[str, ...] = ()

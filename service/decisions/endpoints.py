@@ -12,8 +12,12 @@ import msgspec
 
 from agent_core.types import Floats
 from service import bodies, metrics
+from service.approvals.logic import about_decision, held_answer
+from service.approvals.repository import ApprovalQueue
+from service.approvals.schemas import NewApproval
 from service.clock import now_ms
 from service.decisions import box, logic
+from service.decisions.choice import Assigned, Available
 from service.decisions.ids import new_id
 from service.decisions.past import FRESH, NO_HISTORY, UNAVAILABLE, Past, kept_after, past_of
 from service.decisions.records import (
@@ -43,10 +47,13 @@ _REPLAYED: Final = (b"idempotency-replayed", b"true")
 _QUEUED: Final = (b"nacre-durability", b"queued")
 _UNREPLICATED: Final = (b"nacre-durability", b"unreplicated")
 _REMEMBERED: Final = 10_000
+_RECORDED: Final = (b"new", b"full")
+"""Replies that mean: this answer is what Redis keeps."""
 
 
 class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A decision that was made and queued; `confirmed` resolves when Redis has it."""
+    """A decision that was made and queued; `confirmed` resolves when Redis has it. `is_held`: whether it waits for
+    a person, who `asked` when."""
 
     served: Served
     new: NewDecision
@@ -54,6 +61,19 @@ class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
     confirmed: asyncio.Future[Any] | None
     deadline: float
     is_replay: bool = False
+    asked: NewApproval | None = None
+
+    @property
+    def is_held(self) -> bool:
+        return self.asked is not None and self.asked.asked.is_held
+
+
+class _Reply(msgspec.Struct, frozen=True, gc=False):
+    """What is sent."""
+
+    response: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    status: int = 200
 
 
 class _Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -68,23 +88,33 @@ class _Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 class _Made(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An answer. `taken`: the action as the policy sees it; None where nobody will remember it. `value`: what
-    the policy expects of it; None where it was not asked."""
+    the policy expects of it; None where it was not asked. `proposal`: the answer if a person agrees; None if
+    nobody is asked. `causes`: why somebody is."""
 
     response: bytes
     reason: Reason
     fallback: str | None
     taken: Floats | None
     value: float | None = None
+    proposal: _Made | None = None
+    causes: tuple[str, ...] = ()
 
 
 class ActEndpoint:
     """POST /v1/act and /v1/act:batch."""
 
     def __init__(
-        self, store: PolicyStore, repository: DecisionRepository, *, depth: int, batch: int
+        self,
+        store: PolicyStore,
+        repository: DecisionRepository,
+        approvals: ApprovalQueue,
+        *,
+        depth: int,
+        batch: int,
     ) -> None:
         self._store = store
         self._repository = repository
+        self._approvals = approvals
         self._depth = depth
         self._batch = batch
         # Decisions that Redis has not confirmed: a retry during an outage still gets the same answer.
@@ -101,9 +131,9 @@ class ActEndpoint:
             question = self._ask(serving.live, request)
             past = await self._past(serving.live, request, question, started)
         pending = self._decide(serving, request, http.body, started, past, http)
-        response, headers = await self._confirm(pending)
+        reply = await self._confirm(pending)
         pending.served.tally.answered(time.perf_counter() - started)
-        return Answer(200, response, headers)
+        return Answer(reply.status, reply.response, reply.headers)
 
     async def batch(self, http: HotRequest) -> Answer:
         """Answers every item on its own; order is kept."""
@@ -154,11 +184,11 @@ class ActEndpoint:
         try:
             if isinstance(item, ServiceError):
                 raise item
-            response, _ = await self._confirm(item)
+            reply = await self._confirm(item)
         except ServiceError as error:
             metrics.REFUSED.labels(error.code).inc()
             return _ENCODE(_BatchProblem(error.kind.status, error.problem(instance="/v1/act")))
-        return b'{"status":200,' + response[1:]
+        return b'{"status":%d,' % reply.status + reply.response[1:]
 
     # -- what went before ---------------------------------------------------------------------
 
@@ -220,40 +250,52 @@ class ActEndpoint:
         due_ms = made_ms + int(served.config.reward.wait_s * 1000)
         make = _from_set if isinstance(served, ServedSets) else _from_box
         made = make(serving, request, decision_id, past, deadline, due_ms)
-        record = DecisionRecord(
-            RECORD_FORMAT,
-            decision_id,
-            "decision",
-            made_ms,
-            due_ms,
-            http.media,
-            served.encoding.catalog_revision,
-            body,
-            made.response,
-            past.carry,
-            made.value,
-            int((time.perf_counter() - started) * 1e6),
-        )
         episode = request.episode
-        new = NewDecision(
-            decision_id,
-            digest,
-            encode_record(record),
-            "decision",
-            due_ms,
-            not request.defer_activation,
-            made_ms,
-            EpisodePlace(episode.episode_id, episode.step) if episode else None,
-            _kept(served, request, past, made.taken) if episode else b"",
-        )
-        confirmed = self._record(served, new)
+        place = EpisodePlace(episode.episode_id, episode.step) if episode else None
+        took_us = int((time.perf_counter() - started) * 1e6)
+
+        def new_of(one: _Made) -> NewDecision:
+            record = DecisionRecord(
+                RECORD_FORMAT,
+                decision_id,
+                "decision",
+                made_ms,
+                due_ms,
+                http.media,
+                served.encoding.catalog_revision,
+                body,
+                one.response,
+                past.carry,
+                one.value,
+                took_us,
+            )
+            return NewDecision(
+                decision_id,
+                digest,
+                encode_record(record),
+                "decision",
+                due_ms,
+                not request.defer_activation,
+                made_ms,
+                place,
+                _kept(served, request, past, one.taken) if episode else b"",
+            )
+
+        new, asked = new_of(made), None
+        if made.proposal is not None:
+            asked = _question(served, made, new_of(made.proposal), new, http.principal.name)
+        confirmed = self._record(served, new, asked)
         served.tally.reasons[made.reason] += 1
         if made.fallback:
             served.tally.fallbacks[made.fallback] += 1
-        return _Pending(served, new, made.response, confirmed, deadline)
+        return _Pending(served, new, made.response, confirmed, deadline, asked=asked)
 
-    def _record(self, served: Served, new: NewDecision) -> asyncio.Future[Any] | None:
+    def _record(
+        self, served: Served, new: NewDecision, asked: NewApproval | None
+    ) -> asyncio.Future[Any] | None:
         try:
+            if asked is not None:
+                return self._approvals.ask(served.keys, asked)
             confirmed = self._repository.record(served.keys, new)
         except BackpressureError as error:
             raise ServiceError(
@@ -272,28 +314,38 @@ class ActEndpoint:
         new = NewDecision(decision_id, digest, b"", "decision", 0, True, 0)
         return _Pending(served, new, known[1], None, 0.0, is_replay=True)
 
-    async def _confirm(self, pending: _Pending) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    async def _confirm(self, pending: _Pending) -> _Reply:
         """The response once Redis has the record, and headers that say what is special about it."""
         if pending.confirmed is None:
-            return pending.response, (_REPLAYED,) if pending.is_replay else ()
+            return _Reply(pending.response, (_REPLAYED,) if pending.is_replay else ())
         left_s = pending.deadline - time.perf_counter()
         if not pending.confirmed.done() and left_s < self._store.confirm_timeout_s:
             await asyncio.wait((pending.confirmed,), timeout=max(0.0, left_s))
             if not pending.confirmed.done():
                 pending.confirmed.add_done_callback(_count_loss)
-                self._remember(pending)
-                return pending.response, (_QUEUED,)
+                return self._unsure(pending, _QUEUED)
         reply = await confirmed(pending.confirmed)
         if reply is UNCONFIRMED:
-            self._remember(pending)
-            return pending.response, (SPOOLED,)
-        if reply != b"new":
-            return self._not_new(pending, reply), (_REPLAYED,)
+            return self._unsure(pending, SPOOLED)
+        if isinstance(reply, list) and reply[0] == b"held":
+            _, digest, due_ms = reply
+            if digest != pending.new.digest:
+                raise _mismatch()
+            return _held(pending, int(due_ms))
+        if reply not in _RECORDED:
+            return _Reply(self._not_new(pending, reply), (_REPLAYED,))
         if pending.served.config.durability == "replicated":
             timeout_ms = int(self._store.confirm_timeout_s * 500)
             if not await self._repository.wait_for_replica(timeout_ms):
-                return pending.response, (_UNREPLICATED,)
-        return pending.response, ()
+                return _Reply(pending.response, (_UNREPLICATED,))
+        return _Reply(pending.response)
+
+    def _unsure(self, pending: _Pending, header: tuple[bytes, bytes]) -> _Reply:
+        """The answer while Redis has not said that it has the record."""
+        if pending.is_held and pending.asked is not None:
+            return _held(pending, pending.asked.asked.due_ms, (header,))
+        self._remember(pending)
+        return _Reply(pending.response, (header,))
 
     def _not_new(self, pending: _Pending, reply: list[bytes]) -> bytes:
         """The stored answer for a decision id that Redis knew before."""
@@ -323,6 +375,28 @@ def _deadline_s(served: Served, request: ActRequest) -> float:
     return (request.deadline_ms or served.config.deadline_ms) / 1000
 
 
+def _question(
+    served: Served, made: _Made, proposed: NewDecision, otherwise: NewDecision, requester: str
+) -> NewApproval:
+    rule = served.config.approval
+    assert rule is not None, "a proposal comes from a rule"
+    return about_decision(
+        rule,
+        proposed,
+        otherwise,
+        requester=requester,
+        causes=made.causes,
+        at_ms=otherwise.made_ms,
+    )
+
+
+def _held(pending: _Pending, due_ms: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> _Reply:
+    """The answer to who must wait for a person."""
+    held, address = held_answer(pending.served.config.policy, pending.new.decision_id, due_ms)
+    location = (b"location", address.encode())
+    return _Reply(_ENCODE(held), (location, *headers), status=202)
+
+
 def _from_set(
     serving: Serving,
     request: ActRequest,
@@ -331,7 +405,7 @@ def _from_set(
     deadline: float,
     due_ms: int,
 ) -> _Made:
-    encoding, taken = serving.live.encoding, None
+    encoding = serving.live.encoding
     if encoding.history is None:
         state = encoding.observation(request.observation)
     else:
@@ -339,14 +413,32 @@ def _from_set(
     available = logic.available_actions(encoding, request)
     is_late = time.perf_counter() > deadline
     assigned = logic.decide(serving, request, decision_id, state, available, is_late=is_late)
+    return _made_of_set(serving, request, decision_id, available, assigned, due_ms, past)
+
+
+def _made_of_set(
+    serving: Serving,
+    request: ActRequest,
+    decision_id: str,
+    available: Available,
+    assigned: Assigned,
+    due_ms: int,
+    past: Past,
+) -> _Made:
     response = logic.answer(
         serving.live, request, decision_id, available, assigned, due_ms, past.note
     )
-    choice = assigned.choice
-    if encoding.history is not None:
+    choice, taken, proposal = assigned.choice, None, None
+    if serving.live.encoding.history is not None:
         taken = available.actions.features[choice.index]
+    if assigned.proposal is not None:
+        proposal = _made_of_set(
+            serving, request, decision_id, available, assigned.proposal, due_ms, past
+        )
     value = None if choice.value is None else choice.value.item(choice.index)
-    return _Made(_ENCODE(response), choice.reason, choice.fallback, taken, value)
+    return _Made(
+        _ENCODE(response), choice.reason, choice.fallback, taken, value, proposal, assigned.causes
+    )
 
 
 def _from_box(

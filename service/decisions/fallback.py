@@ -36,6 +36,18 @@ def fall_back(
     eligible = served.agent.allowed(state, available.actions, excluded)
     if not eligible.any():
         raise nothing_left(available, excluded)
+    return among(served, request, available, eligible, seed, why)
+
+
+def among(
+    served: ServedSets,
+    request: ActRequest,
+    available: Available,
+    eligible: Mask,
+    seed: int,
+    why: str,
+) -> Choice:
+    """The policy's fallback from the `eligible` actions, `[A]` bool, of which there is one at least."""
     if served.config.fallback == "uniform":
         return _uniform(eligible, seed, why)
     wanted = _baseline_of(request) if served.config.fallback == "baseline" else None

@@ -17,10 +17,11 @@ from msgspec import structs
 
 from agent_core.agent import seed_of
 from agent_core.errors import EmptyActionSetError, NonFiniteScoresError
-from agent_core.types import Decision, Floats, Mask
+from agent_core.types import Decision, Doubles, Floats, Mask
 from service.clock import rfc3339
-from service.decisions import arms, fallback
+from service.decisions import arms, fallback, guard
 from service.decisions.choice import Assigned, Available, Choice
+from service.decisions.guard import Guarded, guarded
 from service.decisions.schemas import (
     ActRequest,
     ActResponse,
@@ -105,13 +106,40 @@ def decide(
     choices = [
         _of_arm(arm, serving, request, decision_id, state, available, make) for arm in serving.arms
     ]
-    own, arm = choices[at], serving.arms[at]
-    probabilities = arms.mixed(serving.arms, [choice.probabilities for choice in choices])
-    choice = structs.replace(
-        own, probabilities=probabilities, propensity=probabilities.item(own.index)
-    )
-    assignment = arms.assignment(serving, arm, own.propensity)
-    return Assigned(choice, arm.served.label, assignment)
+    judged = [
+        _guarded(arm, request, decision_id, state, available, choice)
+        for arm, choice in zip(serving.arms, choices, strict=True)
+    ]
+    own = judged[at]
+    assigned = _assigned(serving, at, own.choice, [one.choice.probabilities for one in judged])
+    if own.proposal is None:
+        return assigned
+    # As likely as if nobody had to be asked: that is how the policy came to propose it.
+    proposal = _assigned(serving, at, own.proposal, [one.probabilities for one in choices])
+    return structs.replace(assigned, proposal=proposal, causes=own.causes)
+
+
+def _assigned(
+    serving: Serving, at: int, choice: Choice, probabilities: Sequence[Doubles]
+) -> Assigned:
+    arm, mixed = serving.arms[at], arms.mixed(serving.arms, probabilities)
+    assignment = arms.assignment(serving, arm, choice.propensity)
+    return Assigned(guard.rescaled(choice, mixed), arm.served.label, assignment)
+
+
+def _guarded(
+    arm: Arm,
+    request: ActRequest,
+    decision_id: str,
+    state: Floats,
+    available: Available,
+    choice: Choice,
+) -> Guarded:
+    """The choice of an arm as far as no person is needed."""
+    served = arm.served
+    assert isinstance(served, ServedSets)
+    excluded = excluded_mask(available.actions.ids, request.excluded_actions)
+    return guarded(served, request, decision_id, state, available, excluded, choice)
 
 
 def _of_arm(

@@ -140,6 +140,8 @@ def _differences_of_set(serving: Serving, record: DecisionRecord) -> list[str]:
     available = logic.available_actions(served.encoding, request)
     is_late = detail.fallback == "deadline"
     assigned = logic.decide(serving, request, name, state, available, is_late=is_late)
+    if logged.reason == "human" and assigned.proposal is not None:
+        assigned = assigned.proposal
     again = logic.answer(
         served, request, name, available, assigned, record.deadline_ms, detail.history
     )

@@ -17,7 +17,7 @@ from service.feedback.ledger import LedgerReward
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Vector = list[float] | bytes
 Mode = Literal["online", "apprentice", "shadow", "logging_only"]
-Reason = Literal["policy", "explore", "baseline", "fallback", "safety_override"]
+Reason = Literal["policy", "explore", "baseline", "fallback", "safety_override", "human"]
 HistoryNote = Literal["fresh", "partial", "unavailable"]
 """What a decision knew of its episode, where that was not all that went before. `fresh`: nothing, because it
 is the first step, there is no episode, or a later step was decided already. `partial`: not every step.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -90,8 +92,8 @@ class ObserveEndpoint:
     async def _rewards(self, request: ObserveRequest, http: HotRequest) -> Answer:
         rewards = logic.rewards_of(request, http.idempotency_key)
         if request.rewards is None:
-            written = await self._write(rewards[0], http.principal)
-            return _answer([await self._result(written)])
+            with _counting_refusals():
+                return _answer([await self._result(await self._write(rewards[0], http.principal))])
         self._check_count(len(rewards), "/rewards")
         items = [await self._write_item(at, one, http.principal) for at, one in enumerate(rewards)]
         return _answer([await self._item_result(item) for item in items])
@@ -122,11 +124,11 @@ class ObserveEndpoint:
 
     async def _item_result(self, item: _Written | ServiceError) -> RewardResult:
         try:
-            if isinstance(item, ServiceError):
-                raise item
-            return await self._result(item)
+            with _counting_refusals():
+                if isinstance(item, ServiceError):
+                    raise item
+                return await self._result(item)
         except ServiceError as error:
-            metrics.REWARDS.labels("rejected").inc()
             reward_id = item.reward_id if isinstance(item, _Written) else ""
             return RewardResult(reward_id, "rejected", None, error.problem(instance="/v1/observe"))
 
@@ -157,7 +159,8 @@ class ObserveEndpoint:
 
     async def _transitions(self, request: ObserveRequest, principal: Principal) -> Answer:
         if request.transition is not None:
-            return _answer([await self._transition(request.transition, principal)])
+            with _counting_refusals():
+                return _answer([await self._transition(request.transition, principal)])
         transitions = request.transitions or []
         self._check_count(len(transitions), "/transitions")
         return _answer([await self._transition_item(one, principal) for one in transitions])
@@ -166,14 +169,15 @@ class ObserveEndpoint:
         self, transition: LoggedTransition, principal: Principal
     ) -> RewardResult:
         try:
-            return await self._transition(transition, principal)
+            with _counting_refusals():
+                return await self._transition(transition, principal)
         except ServiceError as error:
-            metrics.REWARDS.labels("rejected").inc()
             identity = transition.decision_id or f"{transition.episode_id}/{transition.step}"
             return RewardResult(identity, "rejected", None, error.problem(instance="/v1/observe"))
 
     async def _transition(self, transition: LoggedTransition, principal: Principal) -> RewardResult:
         served = self._store.served(transition.policy, principal)
+        logic.check_range(served.config.reward, transition.reward, "/transition/reward")
         if transition.decision_id is not None:
             return await self._own_transition(served, transition, transition.decision_id)
         return await self._foreign_transition(served, transition)
@@ -233,7 +237,7 @@ class ObserveEndpoint:
         logic.check_foreign_transition(transition, is_continuous=is_continuous)
         finished = _encode_foreign(served, transition)
         identity = logic.step_identity(transition)
-        encoded = encode_transition(finished, served.feature_schema)
+        encoded = encode_transition(finished, served.config.transition_schema)
         digest = hashlib.blake2b(encoded, digest_size=16).digest()
         keep_ms = int(served.config.retention_s * 1000)
         event = msgspec.msgpack.encode(transition)
@@ -249,6 +253,17 @@ class ObserveEndpoint:
         return RewardResult(
             identity, "joined" if reply == b"new" else "duplicate", transition.reward
         )
+
+
+@contextmanager
+def _counting_refusals() -> Iterator[None]:
+    """Counts a reward that is refused, and lets the refusal pass."""
+    try:
+        yield
+    except ServiceError as error:
+        state = "out_of_range" if error.code == "OutOfRange" else "rejected"
+        metrics.REWARDS.labels(state).inc()
+        raise
 
 
 def _answered(served: Served, record: DecisionRecord) -> tuple[str | list[float], float | None]:

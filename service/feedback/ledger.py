@@ -2,30 +2,39 @@
 
 Every reward has an id; the same id twice counts once. Entries are msgpack, so equal rewards are equal
 bytes and Redis compares them inside the script that writes them.
+
+An entry keeps what was sent. A reward that was sent in parts has no number of its own: its parts are weighed
+when the ledger is read, under the weights of that moment. So all rewards of a decision are totalled by one rule,
+however the weights changed while it was open; what was learned from can be totalled anew; and a reward that
+is sent again after such a change is still the same reward.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
+from service.policies.config import RewardRule
+
 Aggregation = Literal["sum", "first", "last", "max", "min", "mean"]
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is compared and counted: the reward, its cost, its type, and the parts it was made of."""
+    """What is compared and counted: the reward (None where it was sent in parts), its cost, its type, its parts."""
 
-    value: float
+    value: float | None
     cost: float
     type: str
     components: dict[str, float]
 
 
 class LedgerReward(msgspec.Struct, frozen=True, gc=False):
-    """One reward with its id and the server's arrival time in Unix milliseconds."""
+    """One reward with its id and the server's arrival time in Unix milliseconds. `value`: its parts weighed, or
+    what was sent."""
 
     reward_id: str
     value: float
@@ -49,12 +58,12 @@ class Ledger:
     is_final: bool
 
 
-def read_ledger(fields: Mapping[str, bytes]) -> Ledger:
-    """The ledger from the fields of its Redis hash."""
+def read_ledger(fields: Mapping[str, bytes], rule: RewardRule) -> Ledger:
+    """The ledger from the fields of its Redis hash, with values under `rule`."""
 
     def entries(prefix: str) -> tuple[LedgerReward, ...]:
         found = [
-            ledger_reward(name[2:], value, int(fields.get("t:" + name[2:], b"0")))
+            ledger_reward(name[2:], value, int(fields.get("t:" + name[2:], b"0")), rule)
             for name, value in fields.items()
             if name.startswith(prefix)
         ]
@@ -63,11 +72,30 @@ def read_ledger(fields: Mapping[str, bytes]) -> Ledger:
     return Ledger(entries("r:"), entries("l:"), int(fields.get("rev", b"0")), "final" in fields)
 
 
-def ledger_reward(reward_id: str, entry: bytes, arrived_ms: int) -> LedgerReward:
+def ledger_reward(reward_id: str, entry: bytes, arrived_ms: int, rule: RewardRule) -> LedgerReward:
+    """A reward from its entry, valued under `rule`."""
     known = decode_entry(entry)
-    return LedgerReward(
-        reward_id, known.value, known.cost, known.type, known.components, arrived_ms
-    )
+    value = weighed(known.components, rule) if known.components else known.value or 0.0
+    return LedgerReward(reward_id, value, known.cost, known.type, known.components, arrived_ms)
+
+
+def weighed(components: Mapping[str, float], rule: RewardRule) -> float:
+    """The sum of the parts times their weights. A part without a weight, as every guard is, adds nothing."""
+    weights = rule.components
+    return math.fsum(weights.get(name, 0.0) * amount for name, amount in components.items())
+
+
+def total(rewards: Iterable[LedgerReward], rule: RewardRule) -> float | None:
+    """One number from the rewards, in order of arrival; None if none of them counts.
+
+    A reward of guards alone says nothing about the total: it is not even a zero among those that are averaged.
+    """
+    values = [one.value for one in rewards if _has_value(one, rule)]
+    return aggregate(rule.aggregation, values) if values else None
+
+
+def _has_value(reward: LedgerReward, rule: RewardRule) -> bool:
+    return not reward.components or not rule.components.keys().isdisjoint(reward.components)
 
 
 def aggregate(rule: Aggregation, values: Sequence[float]) -> float:

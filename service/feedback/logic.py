@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import Any, Final
 
 import msgspec
 
 from service.clock import parse_ms
 from service.errors import FieldError, InvalidError, ServiceError
-from service.feedback.ledger import Entry, LedgerReward, aggregate, encode_entry, ledger_reward
+from service.feedback.ledger import Entry, encode_entry, ledger_reward, total, weighed
 from service.feedback.repository import NewReward
 from service.feedback.schemas import LoggedTransition, ObserveRequest, Reward, RewardResult, State
 from service.policies.config import PolicyConfig, RewardRule
@@ -81,34 +80,70 @@ def new_reward(rule: RewardRule, reward: Reward, now_ms: int) -> NewReward:
     """What is written for one reward.
 
     Raises:
-        InvalidError: the value, a component or the time is wrong.
+        InvalidError: the value, a component or the time is wrong; OutOfRange, where it is not what the policy
+            declares.
     """
-    value = _value(rule, reward)
+    check_reward(rule, reward)
     check_time(reward.event_time, "/event_time")
     reward_id = reward.reward_id or reward.type or _ONLY_REWARD
+    value = 0.0 if reward.op == "retract" else reward.reward
     entry = encode_entry(Entry(value, reward.cost, reward.type or "", reward.components))
     event = RewardEvent(reward_id, reward.op, entry, reward.final, now_ms, reward.event_time or "")
     return NewReward(reward.decision_id, reward_id, entry, reward.op, reward.final, _ENCODE(event))
 
 
-def _value(rule: RewardRule, reward: Reward) -> float:
+def check_reward(rule: RewardRule, reward: Reward) -> None:
+    """Refuses a reward that is not what the policy declares.
+
+    Raises:
+        InvalidError: it has no form, both forms, or an unknown component; OutOfRange, where a component or the
+            total is outside.
+    """
     if reward.op == "retract":
-        return 0.0
+        return
     if (reward.reward is None) == (not reward.components):
         raise InvalidError(
             "/reward", "send exactly one of `reward` and `components`", field_code="one_form"
         )
     if reward.reward is not None:
-        return reward.reward
-    for name in reward.components:
-        if name not in rule.components:
-            known = ", ".join(sorted(rule.components)) or "none"
-            detail = f"the policy declares no weight for it (declared: {known})"
-            raise InvalidError(f"/components/{name}", detail, field_code="unknown_component")
-    total = math.fsum(rule.components[name] * amount for name, amount in reward.components.items())
-    if not math.isfinite(total):
-        raise InvalidError("/components", "the weighted sum is not finite", field_code="too_large")
-    return total
+        check_range(rule, reward.reward, "/reward")
+        return
+    for name, amount in reward.components.items():
+        _check_component(rule, name, amount)
+    if not rule.components.keys().isdisjoint(reward.components):
+        check_range(rule, weighed(reward.components, rule), "/components")
+
+
+def _check_component(rule: RewardRule, name: str, amount: float) -> None:
+    pointer = f"/components/{name}"
+    if name not in rule.names:
+        known = ", ".join(sorted(rule.names)) or "none"
+        detail = f"the policy declares no weight for it and no guard (declared: {known})"
+        raise InvalidError(pointer, detail, field_code="unknown_component")
+    if name in rule.bounds:
+        _check_inside(rule.bounds[name], amount, pointer, f"`{name}`", f"reward.bounds.{name}")
+
+
+def check_range(rule: RewardRule, value: float, pointer: str) -> None:
+    """Refuses the total of one reward that is outside the declared range.
+
+    Raises:
+        InvalidError: OutOfRange.
+    """
+    if rule.range is not None:
+        _check_inside(rule.range, value, pointer, "the total of one reward", "reward.range")
+
+
+def _check_inside(
+    interval: tuple[float, float], value: float, pointer: str, what: str, declared: str
+) -> None:
+    low, high = interval
+    if not low <= value <= high:
+        detail = (
+            f"{what} must be in [{low}, {high}] and is not; correct what is measured, or declare wider "
+            f"limits as `{declared}` of the policy"
+        )
+        raise InvalidError(pointer, detail, "OutOfRange", "out_of_range")
 
 
 def check_time(moment: str | None, pointer: str) -> None:
@@ -148,13 +183,11 @@ _STATES: Final[dict[str, State]] = {
 
 
 def _so_far(rule: RewardRule, flat: list[bytes]) -> float | None:
-    rewards: list[LedgerReward] = [
-        ledger_reward("", entry, int(at)) for entry, at in zip(flat[::2], flat[1::2], strict=True)
+    rewards = [
+        ledger_reward("", entry, int(at), rule)
+        for entry, at in zip(flat[::2], flat[1::2], strict=True)
     ]
-    if not rewards:
-        return None
-    rewards.sort(key=lambda one: one.arrived_ms)
-    return aggregate(rule.aggregation, [one.value for one in rewards])
+    return total(sorted(rewards, key=lambda one: one.arrived_ms), rule)
 
 
 _ALWAYS: Final = ("episode_id", "step", "observation", "action", "behavior_policy")

@@ -13,6 +13,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from agent_core.config import AgentConfig, load_policy_data, parse_agent_config, problems_of
 from agent_core.errors import ConfigError, ConfigProblem
 from agent_core.features.near_miss import near_miss
+from service.approvals import rule as approvals
+from service.approvals.rule import ApprovalRule
+from service.monitoring.rule import MonitoringRule
 from service.policies.section import Section
 from service.rollout.rule import RolloutRule
 from service.trips.rule import TripRule
@@ -132,6 +135,8 @@ class PolicyRules(Section):
     learning: LearningRule = LearningRule()
     rollout: RolloutRule = RolloutRule()
     trips: TripRule = TripRule()
+    monitoring: MonitoringRule = MonitoringRule()
+    approval: ApprovalRule | None = None
     fallback: Literal["baseline", "uniform", "first"] = "baseline"
     empty_action_set: Literal["refuse", "baseline"] = "refuse"
     durability: Durability = "stream"
@@ -190,6 +195,8 @@ def parse_policy(data: Mapping[str, Any]) -> PolicyConfig:
 
 def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
     found = policy.reward.conflicts()
+    if policy.approval is not None:
+        found += approvals.problems(policy.approval, policy.agent)
     is_sequential = "sequential" in policy.agent.policy_learner.capabilities
     if policy.episodes and not is_sequential:
         found.append(

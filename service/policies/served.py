@@ -78,8 +78,7 @@ class Serving:
 
     `live`: the version that the pointer names; its configuration, encoding and keys are those of all arms.
     `arms`: probabilities sum to 1. `rollout_id`: the salt of who is in the canary; empty without one. `tripped`:
-    the signal because of which the policy may not decide; empty if it may. `is_plain`: the live version decides
-    alone, and no person is asked.
+    the signal because of which the policy may not decide; empty if it may.
     """
 
     live: Served
@@ -89,6 +88,13 @@ class Serving:
 
     @property
     def is_plain(self) -> bool:
+        """Whether the live version decides alone, and no person is ever asked."""
+        rule = self.live.config.approval
+        return self.has_one_arm and (rule is None or not rule.is_about_decisions)
+
+    @property
+    def has_one_arm(self) -> bool:
+        """Whether the live version decides for everybody."""
         return len(self.arms) == 1 and not self.tripped
 
 
