@@ -74,7 +74,7 @@ async def _measure(
     rounds: int,
     advance: Callable[[], None],
 ) -> tuple[float, list[Passage], list[Passage]]:
-    bodies = [encode_transition(one, config.agent.feature_schema) for one in made]
+    bodies = [encode_transition(one, config.transition_schema) for one in made]
     learned, read = [], []
     async with Redis.from_url(url) as client:
         await _fill(client, bodies)

@@ -122,8 +122,9 @@ def check_log(events: Iterable[Event], sent: Sent, pending: int) -> LogCheck:
         elif event.type in ("reward", "late_reward"):
             told = _reward_event(event.body)
             rewards[event.decision_id, told.reward_id] += 1
-            if event.type == "reward":
-                counted[event.decision_id] = decode_entry(told.entry).value
+            value = decode_entry(told.entry).value
+            if event.type == "reward" and value is not None:
+                counted[event.decision_id] = value
         elif event.type == "joined":
             ends[event.decision_id] = _joined_event(event.body).reward
     return LogCheck(

@@ -215,7 +215,7 @@ def checkpoint_folder(root: Path, config: PolicyConfig, lineage: int) -> Path:
 def examine(data: Sequence[bytes], config: PolicyConfig, quarantined: frozenset[int]) -> Decoded:
     """The transitions in `data` that may be learned from, and why others must not be."""
     agent = config.agent
-    found = decode_block(data, agent.spec, agent.feature_schema)
+    found = decode_block(data, agent.spec, config.transition_schema)
     versions = found.transitions.facts["model_version"]
     return found.keep(~np.isin(versions, list(quarantined)), "quarantined")
 

@@ -90,7 +90,7 @@ _SHARED: Final = tuple(name for name, _ in _FIELDS if name in (FACTS.names or ()
 SkipReason = Literal["format", "corrupt", "non_finite", "schema", "quarantined"]
 """Why an entry teaches nothing: written by another version of Nacre; truncated, damaged, contradicting itself
 or of other sizes than the policy; NaN, infinity or more than float32 can hold among its numbers; encoded with
-other features; made by a version that must not be learned from."""
+other features, or its reward totalled by another rule; made by a version that must not be learned from."""
 
 
 class CodecError(Exception):

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 def entries(config: PolicyConfig, count: int = COUNT) -> list[Entry]:
-    schema = config.agent.feature_schema
+    schema = config.transition_schema
     bodies = [encode_transition(one, schema) for one in made_up(count, 0, config.agent.spec)]
     return [Entry(f"{at + 1}-0", body) for at, body in enumerate(bodies)]
 
@@ -214,7 +214,7 @@ def test_an_entry_is_refused_by_reason(
 ) -> None:
     config = parse_policy(bandit())
     [good] = made_up(1, 0, config.agent.spec)
-    body = encode_transition(replace(good, **changes), schema or config.agent.feature_schema)
+    body = encode_transition(replace(good, **changes), schema or config.transition_schema)
 
     found = examine([body], config, frozenset({7}))
 
@@ -241,7 +241,7 @@ def test_an_entry_of_other_sizes_under_the_same_schema_is_corrupt() -> None:
 
 
 def encoded(config: PolicyConfig, transition: Transition) -> bytes:
-    return encode_transition(transition, config.agent.feature_schema)
+    return encode_transition(transition, config.transition_schema)
 
 
 @given(bad=st.sets(st.integers(0, 19)), cut=st.integers(0, 20))

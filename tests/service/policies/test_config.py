@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent_core.errors import ConfigError
-from service.policies.config import load_policy, parse_policy
+from service.policies.config import PolicyConfig, load_policy, parse_policy
 from tests.support.policies import bandit, sequential, with_agent
 
 
@@ -56,6 +57,70 @@ def test_the_hash_names_what_decides_and_the_fingerprint_everything() -> None:
 
     assert one.config_hash == other.config_hash
     assert one.fingerprint != other.fingerprint
+
+
+def rewarded(**rule: Any) -> PolicyConfig:
+    return parse_policy(bandit(reward=rule))
+
+
+def test_every_contradiction_of_a_reward_rule_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        rewarded(
+            components={"click": 1.0},
+            guards=["complaints", "click"],
+            bounds={"clikc": [0, 1], "dwell_s": [0, 1], "complaints": [0, 9]},
+        )
+
+    told = {problem.path: (problem.problem, problem.fix) for problem in caught.value.problems}
+    assert told == {
+        "reward.guards.1": ("'click' has a weight", "remove one of the two"),
+        "reward.bounds.clikc": ("is no part of a reward", "did you mean 'click'?"),
+        "reward.bounds.dwell_s": (
+            "is no part of a reward",
+            "declare it in `components` or `guards`",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        ({"range": [1, 1]}, "reward.range"),
+        ({"range": [2, 1]}, "reward.range"),
+        ({"range": [0, float("inf")]}, "reward.range.1"),
+        ({"range": [0]}, "reward.range.1"),
+        ({"components": {"a": 1}, "bounds": {"a": [3, 2]}}, "reward.bounds.a"),
+        ({"components": {"a": 1e13}}, "reward.components.a"),
+        ({"components": {"a": float("nan")}}, "reward.components.a"),
+    ],
+)
+def test_limits_that_hold_nothing_are_refused(rule: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rewarded(**rule)
+
+    assert path in {problem.path for problem in caught.value.problems}
+
+
+def test_what_transitions_share_changes_with_how_rewards_become_numbers_and_with_nothing_else() -> (
+    None
+):
+    weights = {"click": 1.0, "dwell_s": 0.5}
+    schema = rewarded(components=weights).transition_schema
+
+    same: list[dict[str, Any]] = [
+        {"components": {"dwell_s": 0.5, "click": 1}},
+        {"components": weights, "guards": ["complaints"]},
+        {"components": weights, "bounds": {"click": [0, 1]}, "range": [-1, 1]},
+        {"components": weights, "wait_s": 5, "early_s": 7},
+    ]
+    other: list[dict[str, Any]] = [
+        {"components": weights | {"click": 2.0}},
+        {"components": weights | {"complaints": 0.0}},
+        {"components": weights, "aggregation": "mean"},
+        {"components": weights, "default": -1.0},
+    ]
+    assert {rewarded(**rule).transition_schema for rule in same} == {schema}
+    assert schema not in {rewarded(**rule).transition_schema for rule in other}
 
 
 def test_a_file_is_read_by_its_suffix(tmp_path: Path) -> None:

@@ -225,6 +225,61 @@ async def test_a_change_that_would_reset_the_model_is_refused_by_name(
     assert restarted.json()["outcome"] == "restarted"
 
 
+WEIGHED: dict[str, Any] = {"wait_s": 60, "components": {"click": 1.0}, "guards": ["complaints"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"components": {"click": 2.0}}, "components"),
+        ({"components": {"click": 1.0, "complaints": -1.0}, "guards": []}, "components"),
+        ({"components": {}, "guards": ["complaints", "click"]}, "components"),
+        ({"aggregation": "mean"}, "aggregation"),
+        ({"default": -1.0}, "default"),
+    ],
+)
+async def test_how_rewards_become_numbers_changes_only_with_a_new_line_of_versions(
+    api: httpx.AsyncClient, put: Put, redis_client: Redis, changes: dict[str, Any], field: str
+) -> None:
+    await put(bandit(reward=WEIGHED))
+    changed = bandit(reward=WEIGHED | changes)
+
+    refused = await api.put("/v1/policies/home", json=changed)
+    before = await serving(api)
+    restarted = await api.put("/v1/policies/home?restart=true", json=changed)
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "PolicyChange")
+    [error] = refused.json()["errors"]
+    assert error["pointer"] == f"/reward/{field}"
+    assert "restart=true" in error["detail"]
+    assert restarted.json()["outcome"] == "restarted"
+    assert (before, await serving(api)) == ("home@1", "home@2")
+    meta = await PolicyRepository(redis_client).meta(PolicyKeys("home"))
+    assert meta is not None
+    assert meta.lineage == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"guards": []},
+        {"guards": ["complaints", "returns"]},
+        {"bounds": {"click": [0, 1], "complaints": [0, 9]}},
+        {"range": [-1, 1]},
+        {"wait_s": 5},
+    ],
+)
+async def test_what_is_only_watched_or_refused_changes_under_the_model(
+    api: httpx.AsyncClient, put: Put, changes: dict[str, Any]
+) -> None:
+    await put(bandit(reward=WEIGHED))
+
+    response = await api.put("/v1/policies/home", json=bandit(reward=WEIGHED | changes))
+
+    assert (response.status_code, response.json()["outcome"]) == (200, "updated")
+    assert await serving(api) == "home@1"
+
+
 async def test_every_problem_of_a_policy_is_told_at_once(api: httpx.AsyncClient) -> None:
     document = with_agent(bandit(reward={"wait_s": 0}), exploration={"kind": "ucbb"})
 
