@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test check format bench-serving bench-paper bench-learner bench-replay soak clean
+.PHONY: help install demo test check format bench-serving bench-paper bench-learner bench-replay soak check-deploy clean
 help:
 	@echo "make demo            start everything, play the digits task over HTTP, print the result"
 	@echo "make test            install what the tests need and run them"
 	@echo "make check           format, lint, import contracts, types"
+	@echo "make check-deploy    alerts, dashboard, runbooks and hooks in deploy/, with promtool"
 	@echo "make bench-serving   server CPU per request against the floor and the peers"
 	@echo "make bench-paper     the paper's benchmarks; hours for all of them, ARGS=\"--only NAME --seeds N\" for one"
 	@echo "make bench-learner   updates a second beside stable-baselines3, tianshou, torchrl and a bare loop"
@@ -36,6 +37,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy agent_core service clients/python/src tests benchmarks
+
+# promtool comes from Debian's package, unpacked; without it these tests fail here and are skipped in `make test`.
+check-deploy: install
+	deploy/prometheus/get_promtool.sh $(BIN)
+	NACRE_CI=1 $(BIN)/python -m pytest tests/deploy --ignore tests/deploy/test_containers.py $(ARGS)
 
 format: install
 	$(BIN)/ruff format .

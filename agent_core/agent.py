@@ -85,6 +85,25 @@ class Agent:
             value = _scattered(value, kept, len(actions), np.nan)
         return Decision(index, propensity, probabilities, value, is_greedy)
 
+    def probabilities(
+        self,
+        state: Floats,
+        actions: ActionSet,
+        prepared: Floats,
+        *,
+        seed: int,
+        excluded: Mask | None = None,
+        explore: bool = True,
+    ) -> Doubles:
+        """`[A]` float64: how likely `act` is to choose each of the A actions; the arguments are the same.
+
+        Raises:
+            EmptyActionSetError, NonFiniteScoresError: as `act`.
+        """
+        kept = self._kept(state, actions, excluded)
+        _, _, probabilities = self._distribution(state, prepared, kept, seed, explore)
+        return probabilities if kept is None else _scattered(probabilities, kept, len(actions), 0.0)
+
     def allowed(self, state: Floats, actions: ActionSet, excluded: Mask | None) -> Mask:
         """`[A]` bool: the actions that are neither `excluded` nor unsafe."""
         safe = np.ones(len(actions), bool) if excluded is None else ~excluded

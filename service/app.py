@@ -17,13 +17,17 @@ from service.bodies import DisconnectedError
 from service.context import open_service
 from service.decisions import lookup
 from service.errors import FieldError, ServiceError, problem_response
+from service.evaluation import endpoints as evaluation
 from service.front_door import FrontDoor
 from service.health import endpoints as health
 from service.hot import MEMORY_LIMIT
 from service.learning import endpoints as learning
+from service.monitoring import endpoints as monitoring
 from service.policies import endpoints as policies
 from service.redis_link import BackpressureError
+from service.rollout import endpoints as rollout
 from service.settings import Settings
+from service.trips import endpoints as trips
 from service.version import __version__
 
 log = structlog.get_logger(__name__)
@@ -41,7 +45,10 @@ def create_app(settings: Settings) -> FrontDoor:
 
     app = FastAPI(title="Nacre", version=__version__, lifespan=lifespan)
     app.state.service = None
-    for module in (health, policies, lookup, learning, approvals):
+    modules = (
+        health, policies, lookup, learning, approvals, evaluation, rollout, monitoring, trips,
+    )  # fmt: skip
+    for module in modules:
         app.include_router(module.router)
     app.openapi = lambda: openapi.document(__version__)  # type: ignore[method-assign]  # FastAPI's own hook
     _handle_errors(app)

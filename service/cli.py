@@ -62,6 +62,9 @@ def demo(
         str | None, typer.Option(help="A gymnasium environment, such as CartPole-v1.")
     ] = None,
     log: Annotated[str | None, typer.Option(help="A logged data set: open-bandit.")] = None,
+    story: Annotated[
+        bool, typer.Option("--story", help="Gate, canary, approval, drift, fallback: all of it.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write every number to this file.")] = None,
     plot: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("demo.png"),
     requests: Annotated[int | None, typer.Option(help="How many decisions to ask for.")] = None,
@@ -70,7 +73,9 @@ def demo(
     """Play a real task through HTTP and print what was learned."""
     from service.demo import run_demo
 
-    raise typer.Exit(run_demo(env=env, log=log, json=json, plot=plot, requests=requests, seed=seed))
+    raise typer.Exit(
+        run_demo(env=env, log=log, story=story, json=json, plot=plot, requests=requests, seed=seed)
+    )
 
 
 @app.command()
@@ -102,6 +107,78 @@ def replay(
     from service.decisions.replay import run_replay
 
     raise typer.Exit(asyncio.run(run_replay(_settings(), decision_id, policy, as_json=json)))
+
+
+@app.command()
+def evaluate(
+    target: Annotated[
+        str, typer.Argument(help="A version (7 or digits@7), uniform, behaviour or logged.")
+    ],
+    policy: Annotated[
+        str | None, typer.Option(help="Name of a policy; for a log file also its policy file.")
+    ] = None,
+    log: Annotated[str, typer.Option(help="A file or a folder of an archive; or live.")] = "live",
+    format: Annotated[
+        str | None, typer.Option(help="archive, jsonl or dsjson; by default as the name says.")
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option(help="The value to be better than; or logged.")
+    ] = "logged",
+    estimators: Annotated[
+        str, typer.Option(help="Names with commas between; by default those that suit the log.")
+    ] = "",
+    delta: Annotated[float, typer.Option(help="How often a bound may be wrong.")] = 0.05,
+    bound: Annotated[str, typer.Option(help="The bound that must reach the baseline.")] = "betting",
+    effective_rows: Annotated[float, typer.Option(help="What the log must be worth.")] = 100.0,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Without exploration.")] = False,
+    weights: Annotated[
+        str | None, typer.Option(help="Of the parts of rewards: click=1,dwell_s=0.01.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+    constraint: Annotated[
+        list[str] | None, typer.Option(help="Such as cost<=0.1; may be repeated.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
+    json: Annotated[Path | None, typer.Option(help="Write the report; - prints it.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and of the split.")] = 0,
+) -> None:
+    """Say what a policy would have earned on the decisions of a log."""
+    from service.evaluation.command import Output, run_evaluate
+
+    _die_with_parent()
+    options: dict[str, object] = {
+        "target": target,
+        "policy": policy,
+        "greedy": greedy,
+        "baseline": baseline,
+        "estimators": [name for name in estimators.split(",") if name],
+        "delta": delta,
+        "bound": bound,
+        "effective_rows": effective_rows,
+        "since": since,
+        "until": until,
+        "weights": weights,
+        "constraints": constraint or [],
+        "seed": seed,
+    }
+    code = run_evaluate(_settings(), options, (log, format), workers, Output(json, html))
+    raise typer.Exit(code)
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="A .jsonl or .dsjson file; .gz compresses it.")],
+    policy: Annotated[str | None, typer.Option(help="Name of a policy.")] = None,
+    log: Annotated[str, typer.Option(help="A file or a folder of an archive; or live.")] = "live",
+    since: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option(help="RFC 3339.")] = None,
+) -> None:
+    """Write a log for other tools: JSONL, or DSJSON as Vowpal Wabbit reads it."""
+    from service.evaluation.export_command import run_export
+
+    raise typer.Exit(run_export(_settings(), path, policy, log, (since, until)))
 
 
 @app.command()

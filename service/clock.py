@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def now_ms() -> int:
@@ -32,4 +36,4 @@ def parse_ms(moment: str) -> int:
     parsed = datetime.fromisoformat(moment)
     if parsed.tzinfo is None:
         raise ValueError("the time has no zone")
-    return int(parsed.timestamp() * 1000)
+    return (parsed - _EPOCH) // _MILLISECOND

@@ -12,7 +12,8 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from service.approvals.repository import ASK, ApprovalQueue
+from service.approvals import repository as approvals
+from service.approvals.repository import ApprovalQueue
 from service.decisions.endpoints import ActEndpoint
 from service.decisions.repository import RECORD, DecisionRepository
 from service.feedback.endpoints import ObserveEndpoint
@@ -31,6 +32,7 @@ from service.shadow.endpoints import ShadowEndpoint
 from service.spool import Spool
 from service.tally import TallyCollector
 from service.tasks import end
+from service.webhooks import Announce, Webhooks, delivering
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +50,7 @@ class Service:
     store: PolicyStore
     decisions: DecisionRepository
     feedback: FeedbackRepository
+    announce: Announce
     routes: dict[str, Route] = field(default_factory=dict)
 
 
@@ -88,7 +91,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(client.aclose)
         link = await RedisLink.open(
             settings.redis_url,
-            scripts=[script.text for script in (RECORD, ASK, *SCRIPTS)],
+            scripts=[script.text for script in (RECORD, *SCRIPTS, *approvals.SCRIPTS)],
             spool=Spool.claim(settings.state),
             limits=LinkLimits(
                 confirm_timeout_s=settings.confirm_timeout_s, max_waiting=settings.max_waiting
@@ -98,14 +101,16 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         policies = PolicyRepository(client)
         artefacts = ArtefactStore(settings.artefacts)
         store = PolicyStore(policies, artefacts, settings.confirm_timeout_s)
+        webhooks = Webhooks(settings.webhook_url, settings.webhook_secret)
         service = Service(
             settings, keyring, client, link, policies, artefacts, store,
-            DecisionRepository(link, client), FeedbackRepository(link),
+            DecisionRepository(link, client), FeedbackRepository(link), webhooks.announce,
         )  # fmt: skip
         service.routes.update(hot_routes(service))
         collector = TallyCollector(store.tallies)
         REGISTRY.register(collector)
         stack.callback(REGISTRY.unregister, collector)
+        await stack.enter_async_context(delivering(webhooks))
         for task in await _start_background(service):
             stack.push_async_callback(end, task)
         yield service

@@ -3,9 +3,9 @@ reasons, states, never ids.
 
 arm         live | canary | holdback | fallback: who made the decision
 kind        psi | mmd | kl | actions | value_error | rewards: what is compared with the reference
-signal      one of the kinds, or the name of another signal that is watched, such as safety or exploration
+signal      what is watched, one of `service.monitoring.rule.SignalName`, or the name of a constraint
 level       warning | trip
-metric      reward | cost | latency
+metric      reward | cost | latency, the last in milliseconds
 version_slot  0, 1, ...: the place of a version among those that are scored in the shadow, never its number
 """
 
@@ -107,7 +107,7 @@ FOLLOWER_LAG: Final = Gauge(
     "nacre_follower_lag_events", "Events of the log that watching has not read", ["policy"]
 )
 FOLLOWER_MISSED: Final = Counter(
-    "nacre_follower_missed", "Events trimmed from the log before watching read them", ["policy"]
+    "nacre_follower_missed", "Gaps: the log was trimmed before watching had read it", ["policy"]
 )
 
 # -- safety and falling back --------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from service.decisions.schemas import (
 from service.errors import KINDS, Problem
 from service.feedback.schemas import ObserveRequest, ObserveResponse, SealRequest
 from service.learning.schemas import Job, LearnRequest
+from service.monitoring.schemas import AlarmsAnswer, ForgetRequest, MonitoringAnswer
 from service.policies.audit import Audit
 from service.policies.catalog import CatalogChange, CatalogDocument
 from service.policies.schemas import (
@@ -27,7 +28,17 @@ from service.policies.schemas import (
     Registered,
     RollbackRequest,
 )
+from service.rollout.schemas import (
+    AbortRequest,
+    EventsView,
+    GateAnswer,
+    MoveRequest,
+    RolloutView,
+    ShadowsView,
+    StartRequest,
+)
 from service.shadow.schemas import ShadowRequest, ShadowResponse
+from service.trips.schemas import TripRequest, TripView
 
 
 class Operation(NamedTuple):
@@ -76,6 +87,20 @@ OPERATIONS: Final = (
     Operation("get", "/v1/approvals/{policy}/{approval_id}", "approvals", "One approval; can wait for its end", 200, None, Approval, (422,), (("wait_s", "number"),)),
     Operation("post", "/v1/approvals/{policy}/{approval_id}/approve", "approvals", "Say yes", 200, Verdict, Approval, (*_BODY, 409)),
     Operation("post", "/v1/approvals/{policy}/{approval_id}/reject", "approvals", "Say no", 200, Verdict, Approval, (*_BODY, 409)),
+    Operation("get", "/v1/policies/{policy}/rollout", "rollout", "How a rollout stands", 200, None, RolloutView, (422,)),
+    Operation("post", "/v1/policies/{policy}/rollout", "rollout", "Send a version on its way", 201, StartRequest, RolloutView, (*_BODY, 409)),
+    Operation("post", "/v1/policies/{policy}/rollout/advance", "rollout", "Move a rollout on", 200, MoveRequest, RolloutView, (*_BODY, 409)),
+    Operation("post", "/v1/policies/{policy}/rollout/abort", "rollout", "End a rollout", 200, AbortRequest, RolloutView, (*_BODY, 409)),
+    Operation("get", "/v1/policies/{policy}/shadows", "rollout", "What candidates would have done", 200, None, ShadowsView, (422,)),
+    Operation("get", "/v1/policies/{policy}/events", "rollout", "Who changed what, and why", 200, None, EventsView, (422,), (("count", "integer"),)),
+    Operation("get", "/v1/gates/{policy}/check", "rollout", "May a deployment tool go on?", 200, None, GateAnswer, (422, 425)),
+    Operation("post", "/v1/gates/{policy}/check", "rollout", "May a deployment tool go on?", 200, None, GateAnswer, (422, 425)),
+    Operation("get", "/v1/policies/{policy}/monitoring", "monitoring", "How watching stands", 200, None, MonitoringAnswer, (422,), (("windows", "integer"),)),
+    Operation("post", "/v1/policies/{policy}/monitoring/forget", "monitoring", "Compare with what is seen now", 202, ForgetRequest, None, _BODY),
+    Operation("get", "/v1/policies/{policy}/alarms", "monitoring", "What is alarmed, and was", 200, None, AlarmsAnswer, (422,), (("changes", "integer"),)),
+    Operation("get", "/v1/policies/{policy}/trip", "trips", "Is the policy tripped?", 200, None, TripView, (422,)),
+    Operation("post", "/v1/policies/{policy}/trip", "trips", "Let the fallback decide", 200, TripRequest, TripView, (*_BODY, 409)),
+    Operation("post", "/v1/policies/{policy}/recover", "trips", "Let the policy decide again", 200, TripRequest, TripView, (*_BODY, 409)),
     Operation("get", "/v1/limits", "health", "What a request may ask for", 200, is_open=True),
     Operation("get", "/healthz", "health", "Alive", 200, is_open=True),
     Operation("get", "/readyz", "health", "Able to decide", 200, is_open=True),

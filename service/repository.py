@@ -9,8 +9,15 @@ on a Redis Cluster too.
     nacre:{p}:meta                      hash: config, live and previous version, pin, revisions
     nacre:{p}:versions                  hash: version number -> its JSON description
     nacre:{p}:catalog:<revision>        string: the action catalog as JSON
+    nacre:{p}:approvals                 sorted set: approvals that wait for a person, by deadline in ms
+    nacre:{p}:approval:<id>             hash: one approval; approval.closed, .audit and .told: see
+                                        `service.approvals.repository`
     nacre:{p}:audit                     stream: who moved the policy's head, when and why
     nacre:{p}:following                 hash: how far the worker followed the log, and what its observers keep
+    nacre:{p}:alarms                    stream: alarms that were raised and ended
+    nacre:{p}:windows                   stream: windows that were judged
+    nacre:{p}:monitoring                string: how watching stands, as JSON
+    nacre:{p}:reference:<lineage>       hash: what windows of a version line are compared with, written once
     nacre:{p}:log                       stream: every event in order; the source of all that follows
     nacre:{p}:d:<decision id>           hash: b record, g digest, s state, a activated, x replay id
     nacre:{p}:r:<decision id>           hash: the reward ledger; exists before the decision if a reward came first
@@ -54,8 +61,9 @@ class PolicyKeys:
     """The key names of one policy, made once and shared."""
 
     __slots__ = (
-        "audit", "catalog_prefix", "counts", "decision_prefix", "due", "early", "episode_prefix", "episodes",
-        "following", "job", "learner", "ledger_prefix", "log", "meta", "policy", "replay", "versions",
+        "alarms", "audit", "catalog_prefix", "counts", "decision_prefix", "due", "early", "episode_prefix", "episodes",
+        "following", "job", "learner", "ledger_prefix", "log", "meta", "monitoring", "policy",
+        "reference_prefix", "replay", "versions", "windows",
     )  # fmt: skip
 
     def __init__(self, policy: str) -> None:
@@ -77,6 +85,10 @@ class PolicyKeys:
         self.job = root + "job"
         self.audit = root + "audit"
         self.following = root + "following"
+        self.alarms = root + "alarms"
+        self.monitoring = root + "monitoring"
+        self.windows = root + "windows"
+        self.reference_prefix = root + "reference:"
 
 
 def text(value: Any) -> str:

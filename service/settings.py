@@ -17,6 +17,7 @@ class Settings(BaseSettings):
     `heartbeat`: a file that worker and learner touch every second. `metrics_port`: where they serve
     Prometheus metrics; the API serves its own at /metrics. `lease_s`: how long a dead worker or learner keeps its role.
     `api_keys`, `api_keys_file`: see `service.security`; none is allowed on loopback only.
+    `webhook_url`: where state changes are told; None tells nobody. `webhook_secret`: signs what is told.
     """
 
     model_config = SettingsConfigDict(env_prefix="NACRE_", extra="ignore", frozen=True)
@@ -45,3 +46,5 @@ class Settings(BaseSettings):
     archive_part_events: int = Field(20_000, gt=0)
     lease_s: float = Field(5.0, gt=0)
     device: str = "auto"
+    webhook_url: str | None = Field(None, pattern="^https?://")
+    webhook_secret: SecretStr | None = None

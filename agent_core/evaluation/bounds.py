@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 
 from agent_core.evaluation.moments import Estimate
-from agent_core.types import Doubles
+from agent_core.types import Doubles, Integers
 
 
 def student_t_lower(estimate: Estimate, delta: float) -> float:
@@ -33,28 +33,34 @@ def empirical_bernstein_lower(estimate: Estimate, width: float, delta: float) ->
     return estimate.value - spread - 7 * width * log_term / (3 * (count - 1))
 
 
-def truncated_lower(added: Doubles, limit: float, delta: float) -> float:
+def truncated_lower(
+    added: Doubles, limit: float, delta: float, counts: Integers | None = None
+) -> float:
     """Bernstein's bound on the mean of min(added, `limit`), which is below that of `added` (Thomas,
     Theocharous & Ghavamzadeh 2015, Theorem 1 with one limit for all: HCOPE).
 
-    `added`: `[T]`, what each row adds. `limit`: chosen without a look at these rows.
+    `added`: `[T]`, what each row adds. `limit`: chosen without a look at these rows. `counts`: `[T]` int64, how
+    many rows each of `added` stands for; None is one.
 
     Raises:
         ValueError: a row is negative.
     """
     require_not_negative(added)
-    return empirical_bernstein_lower(_truncated(added, limit), limit, delta)
+    return empirical_bernstein_lower(_truncated(added, limit, counts), limit, delta)
 
 
-def truncation_limit(added: Doubles, rows: int, delta: float) -> float:
-    """The limit that promises the highest `truncated_lower` for `rows` other rows, judged by `added` `[M]`.
+def truncation_limit(
+    added: Doubles, rows: int, delta: float, counts: Integers | None = None
+) -> float:
+    """The limit that promises the highest `truncated_lower` for `rows` other rows, judged by `added` `[M]`
+    with `counts` `[M]`.
 
     The authors spend a twentieth of the log on this. Any limit gives a bound that holds, so a hundred of those
     that were seen are enough to try; 1 where nothing was.
     """
     promises = {}
     for limit in _some_of(added[added > 0]):
-        seen = _truncated(added, limit)
+        seen = _truncated(added, limit, counts)
         expected = Estimate(seen.value, seen.variance, rows)
         promises[limit] = empirical_bernstein_lower(expected, limit, delta)
     return max(promises, key=promises.__getitem__, default=1.0)
@@ -78,9 +84,12 @@ def _some_of(values: Doubles) -> list[float]:
     return some
 
 
-def _truncated(added: Doubles, limit: float) -> Estimate:
+def _truncated(added: Doubles, limit: float, counts: Integers | None) -> Estimate:
     kept = np.minimum(added, limit)
-    return Estimate(float(kept.mean()), float(kept.var(ddof=1)), len(kept))
+    rows = np.ones(len(kept), np.int64) if counts is None else counts
+    total = int(rows.sum())
+    mean = float(rows @ kept) / total
+    return Estimate(mean, float(rows @ (kept - mean) ** 2) / (total - 1), total)
 
 
 def _student_quantile(probability: float, freedom: int) -> float:

@@ -46,11 +46,11 @@ class StepSums:
         )
 
 
-def fitted_q(sums: StepSums, discount: float, ridge: float, rounds: int) -> Doubles:
+def fitted_q(sums: StepSums, discount: float, ridge: float | Doubles, rounds: int) -> Doubles:
     """`[D]`: coefficients of the target policy's values, by `rounds` of regression on reward + discount times
     the last round's value of what follows (Le, Voloshin & Yue 2019, algorithm 3: FQE).
 
-    `discount`: in [0, 1]. `ridge`: above 0. `rounds`: steps that are looked ahead, as many as episodes have
+    `discount`: in [0, 1]. `ridge`: above 0, of all features or `[D]` of each. `rounds`: steps that are looked ahead, as many as episodes have
     where there is no discount. The mean of `start` times the coefficients is the direct estimate; with
     x and y times them, `sequential.episode_values` is doubly robust.
     """
@@ -62,7 +62,7 @@ def fitted_q(sums: StepSums, discount: float, ridge: float, rounds: int) -> Doub
     return coefficients
 
 
-def visit_coefficients(sums: StepSums, discount: float, ridge: float) -> Doubles:
+def visit_coefficients(sums: StepSums, discount: float, ridge: float | Doubles) -> Doubles:
     """`[D]`: how often the target policy would visit what was done, relative to the log: x times these.
 
     A weight for each step by itself, with no product over the steps before it: marginalized importance

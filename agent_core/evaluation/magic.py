@@ -6,10 +6,12 @@ lengths, from the model alone to no model but as a control.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from agent_core.evaluation.moments import Estimate
 from agent_core.evaluation.sequential import shifted, steps
 from agent_core.types import Doubles, Integers, Mask
 
@@ -38,20 +40,49 @@ def partial_values(
     return values
 
 
-def blend(partial: Doubles, replicates: Doubles) -> Doubles:
-    """`[J]`: shares, not negative and 1 in sum, with the least expected squared error; `partial` times them
-    are the episodes' values.
+@dataclass(frozen=True, slots=True, eq=False)
+class PartialSums:
+    """`mean`: `[J]`, of `partial_values` of `count` episodes. `scatter`: `[J, J]`, the sum of outer products
+    around it. Parts of a log are merged in any order."""
+
+    count: int
+    mean: Doubles
+    scatter: Doubles
+
+    @classmethod
+    def of(cls, partial: Doubles) -> PartialSums:
+        """`partial`: `[E, J]`, of at least one episode."""
+        mean = partial.mean(0)
+        return cls(len(partial), mean, (partial - mean).T @ (partial - mean))
+
+    def merged(self, other: PartialSums) -> PartialSums:
+        """Of all episodes (Chan, Golub & LeVeque 1983)."""
+        count, apart = self.count + other.count, other.mean - self.mean
+        between = np.outer(apart, apart) * (self.count * other.count / count)
+        mean = self.mean + apart * (other.count / count)
+        return PartialSums(count, mean, self.scatter + other.scatter + between)
+
+
+def blend(partial: PartialSums, replicates: Doubles) -> Doubles:
+    """`[J]`: shares, not negative and 1 in sum, with the least expected squared error; partial values times
+    them are the episodes' values.
 
     A length is taken to be biased by as much as its mean lies outside of the interval of the unbiased one.
 
-    `partial`: `[E, J]`, at least two episodes. `replicates`: `[R]`, bootstrapped means of `partial[:, -1]`.
+    `partial`: of at least two episodes. `replicates`: `[R]`, bootstrapped means of the last partial value.
     """
-    means = partial.mean(0)
+    means = partial.mean
     low = min(means[-1], np.quantile(replicates, 0.05))
     high = max(means[-1], np.quantile(replicates, 0.95))
     bias = means - means.clip(low, high)
-    error = np.cov(partial, rowvar=False) / len(partial) + np.outer(bias, bias)
-    return _least_on_simplex(error)
+    covariance = partial.scatter / (partial.count - 1)
+    return _least_on_simplex(covariance / partial.count + np.outer(bias, bias))
+
+
+def blended(partial: PartialSums, shares: Doubles) -> Estimate:
+    """The mean of partial values times `shares` `[J]`."""
+    variance = float(shares @ partial.scatter @ shares) / (partial.count - 1)
+    return Estimate(float(partial.mean @ shares), max(variance, 0.0), partial.count)
 
 
 def _least_on_simplex(matrix: Doubles) -> Doubles:

@@ -16,10 +16,12 @@ from agent_core.types import Doubles, Integers
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldSums:
-    """`gram`: `[F, D, D]`, of x x^T. `moment`: `[F, D]`, of x times the reward."""
+    """`gram`: `[F, D, D]`, of x x^T. `moment`: `[F, D]`, of x times the reward. `power`: `[F]`, of the reward
+    times itself."""
 
     gram: Doubles
     moment: Doubles
+    power: Doubles
 
     @classmethod
     def of(
@@ -30,18 +32,30 @@ class FoldSums:
         belongs together, such as an episode, belongs in one fold."""
         gram = np.zeros((count, features.shape[1], features.shape[1]))
         moment = np.zeros((count, features.shape[1]))
+        power: Doubles = np.bincount(folds, weight * reward**2, count).astype(np.float64)
         for fold in range(count):
             x = features[folds == fold]
             weighted = x * weight[folds == fold, None]
             gram[fold], moment[fold] = weighted.T @ x, reward[folds == fold] @ weighted
-        return cls(gram, moment)
+        return cls(gram, moment, power)
 
     def merged(self, other: FoldSums) -> FoldSums:
-        return FoldSums(self.gram + other.gram, self.moment + other.moment)
+        return FoldSums(
+            self.gram + other.gram, self.moment + other.moment, self.power + other.power
+        )
 
 
-def cross_fitted(sums: FoldSums, ridge: float) -> Doubles:
-    """`[F, D]`: for each fold, the coefficients of the other folds' ridge regression; `ridge` above 0."""
+def missed(sums: FoldSums, coefficients: Doubles) -> float:
+    """The sum of squared errors of what `coefficients` `[F, D]` say of each fold."""
+    known = np.einsum("fd,fde,fe->", coefficients, sums.gram, coefficients)
+    return float(sums.power.sum() - 2 * (coefficients * sums.moment).sum() + known)
+
+
+def cross_fitted(sums: FoldSums, ridge: float | Doubles) -> Doubles:
+    """`[F, D]`: for each fold, the coefficients of the other folds' ridge regression.
+
+    `ridge`: above 0, of all features or `[D]` of each.
+    """
     folds, dim = sums.moment.shape
     is_other = 1 - np.eye(folds)
     grams = np.tensordot(is_other, sums.gram, 1) + ridge * np.eye(dim)

@@ -51,7 +51,7 @@ class Predicate(ModuleConfig):
     def _has_one_form(self) -> Self:
         parts = [self.feature, self.op, self.value]
         given = sum(group is not None for group in (self.all, self.any, self.none))
-        compares = any(part is not None for part in parts) or "of" in self.model_fields_set
+        compares = any(part is not None for part in parts) or self.of != "action"
         if given + compares != 1:
             raise ValueError(
                 "it is not one condition; give `feature`, `op` and `value`, "

@@ -22,7 +22,7 @@ LOW_CONFIDENCE: Final = "least_confidence"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """`needs_person`: whether the proposal lies outside. `composed`: `[A]`, sums to 1: how likely each action is
+    """`needs_person`: whether the proposal lies outside, and the fallback might do anything else. `composed`: `[A]`, sums to 1: how likely each action is
     taken while no person says otherwise. `outside`: in [0, 1], how likely a proposal needs a person."""
 
     needs_person: bool
@@ -61,7 +61,9 @@ def judge(probabilities: Doubles, needless: Mask, fallback: Doubles, proposal: i
     """
     outside = float(probabilities[~needless].sum())
     composed: Doubles = probabilities * needless + outside * fallback
-    return Judged(not needless.item(proposal), composed, outside)
+    # Nobody needs to be asked about what would be done anyway.
+    is_certain = fallback.item(proposal) == 1.0
+    return Judged(not needless.item(proposal) and not is_certain, composed, outside)
 
 
 def causes(

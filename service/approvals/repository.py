@@ -43,7 +43,9 @@ def _load(name: str, *, records: bool = False) -> Script:
 
 
 ASK: Final = _load("ask.lua", records=True)
-"""Goes through the link, which must have loaded it."""
+_RECORD_UNLESS_HELD: Final = _load("record_unless_held.lua", records=True)
+SCRIPTS: Final = (ASK, _RECORD_UNLESS_HELD)
+"""Those that go through the link, which must have loaded them."""
 _RESOLVE: Final = _load("resolve.lua", records=True)
 _ASK_PROMOTION: Final = _load("ask_promotion.lua")
 _USE: Final = _load("use.lua")
@@ -98,6 +100,15 @@ class ApprovalQueue:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
+
+    def record(self, keys: PolicyKeys, new: NewDecision, approval_id: str) -> asyncio.Future[Any]:
+        """Records a decision of a policy that holds others, unless this one is held; see
+        `record_unless_held.lua` for the replies. For decisions that somebody may send again: the id is theirs."""
+        return self._link.append(
+            "EVALSHA", _RECORD_UNLESS_HELD.sha, 9,
+            *_record_keys(keys, new), ApprovalKeys(keys).item_prefix + approval_id,
+            *_record_arguments(new),
+        )  # fmt: skip
 
     def ask(self, keys: PolicyKeys, new: NewApproval) -> asyncio.Future[Any]:
         """Queues the question; see `ask.lua` for the replies."""

@@ -10,9 +10,8 @@ rather than never if the worker dies.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-import structlog
 from redis.asyncio import Redis
 
 from service import metrics
@@ -20,10 +19,8 @@ from service.approvals import logic
 from service.approvals.repository import ApprovalRepository
 from service.clock import now_ms
 from service.joining.joiner import Watched
+from service.webhooks import Announce
 
-log = structlog.get_logger(__name__)
-Announce = Callable[[str, str, dict[str, Any]], None]
-"""Type, subject and data of one message to whoever listens outside."""
 _BATCH: Final = 200
 _TICK_S: Final = 0.25
 """An approval may end this much after its deadline; a person does not notice."""

@@ -12,7 +12,7 @@ import msgspec
 
 from agent_core.types import Floats
 from service import bodies, metrics
-from service.approvals.logic import about_decision, held_answer
+from service.approvals.logic import about_decision, approval_id_of, held_answer
 from service.approvals.repository import ApprovalQueue
 from service.approvals.schemas import NewApproval
 from service.clock import now_ms
@@ -47,8 +47,6 @@ _REPLAYED: Final = (b"idempotency-replayed", b"true")
 _QUEUED: Final = (b"nacre-durability", b"queued")
 _UNREPLICATED: Final = (b"nacre-durability", b"unreplicated")
 _REMEMBERED: Final = 10_000
-_RECORDED: Final = (b"new", b"full")
-"""Replies that mean: this answer is what Redis keeps."""
 
 
 class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -296,6 +294,10 @@ class ActEndpoint:
         try:
             if asked is not None:
                 return self._approvals.ask(served.keys, asked)
+            if new.digest and _holds(served):
+                # The caller may have sent it before, to a version that asked a person about it.
+                approval_id = approval_id_of(new.decision_id)
+                return self._approvals.record(served.keys, new, approval_id)
             confirmed = self._repository.record(served.keys, new)
         except BackpressureError as error:
             raise ServiceError(
@@ -332,7 +334,9 @@ class ActEndpoint:
             if digest != pending.new.digest:
                 raise _mismatch()
             return _held(pending, int(due_ms))
-        if reply not in _RECORDED:
+        if reply == b"full":
+            metrics.APPROVALS.labels(pending.served.config.policy, "full").inc()
+        elif reply != b"new":
             return _Reply(self._not_new(pending, reply), (_REPLAYED,))
         if pending.served.config.durability == "replicated":
             timeout_ms = int(self._store.confirm_timeout_s * 500)
@@ -388,6 +392,11 @@ def _question(
         causes=made.causes,
         at_ms=otherwise.made_ms,
     )
+
+
+def _holds(served: Served) -> bool:
+    rule = served.config.approval
+    return rule is not None and rule.is_about_decisions and rule.otherwise == "hold"
 
 
 def _held(pending: _Pending, due_ms: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> _Reply:

@@ -29,7 +29,7 @@ class Report:
     """`headline`: the numbers that matter. `rows`: the table. `details`: everything else."""
 
     title: str
-    headline: Mapping[str, float | int | None]
+    headline: Mapping[str, Any]
     rows: Sequence[tuple[str, str]]
     promises: Sequence[Promise]
     details: Mapping[str, Any]

@@ -234,7 +234,9 @@ def _follow(
         found = follow(place.step, facts, idle_ms=idle_ms, now_ms=now_ms)
     except msgspec.MsgspecError as error:
         return _unreadable(one.life, str(error))
-    if isinstance(found, (Parked, Closed)):
+    if isinstance(found, Closed):
+        return _close(one.life, one.taken, one.ledger, _no_successor(one))
+    if isinstance(found, Parked):
         return _close(one.life, one.taken, one.ledger, found)
     return found
 

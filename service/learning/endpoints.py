@@ -34,6 +34,7 @@ async def learn(service: ServiceDep, principal: Learner, body: Body) -> Response
     asked = bodies.decode(_LEARN, body)
     served = service.store.served(asked.policy, principal)
     _check_steps(asked, served.config)
+    _check_promotion(asked, served.config)
     policy = served.config.policy
     newest, appended = await ReplayRepository(service.client).end(served.keys)
     # The policy's name in the id lets a job be found by its id alone.
@@ -52,6 +53,12 @@ async def learn(service: ServiceDep, principal: Learner, body: Body) -> Response
         raise ServiceError("JobRunning", f"wait for /v1/learn/jobs/{running}")
     location = f"/v1/learn/jobs/{request.job_id}"
     return json_response(job_view(request, JobReport()), 202, {"location": location})
+
+
+def _check_promotion(asked: LearnRequest, config: PolicyConfig) -> None:
+    if asked.promote == "live" and config.approval is not None and config.approval.promotions:
+        detail = "the policy asks a person before a version goes live; use `gate`, which asks for it"
+        raise InvalidError("/promote", detail, field_code="needs_approval")
 
 
 def _check_steps(asked: LearnRequest, config: PolicyConfig) -> None:

@@ -11,19 +11,23 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from msgspec.structs import replace
 
 from service.clock import now_ms
+from service.errors import ServiceError
 from service.learning.logic import begin, entries_wanted, finished, is_late, transitions_since
 from service.learning.model import Model
 from service.learning.repository import LearningRepository
 from service.learning.schemas import DataRange, JobReport, JobRequest
 from service.learning.training import examine
+from service.policies.config import PolicyConfig
+from service.policies.repository import PolicyRepository
 from service.replay.repository import ReplayRepository
 from service.repository import PolicyKeys
+from service.rollout.moves import start
 
 log = structlog.get_logger(__name__)
 
@@ -40,11 +44,13 @@ class JobRunner:
         keys: PolicyKeys,
         learning: LearningRepository,
         replay: ReplayRepository,
+        policies: PolicyRepository,
         lineage: int,
     ) -> None:
         self._keys = keys
         self._learning = learning
         self._replay = replay
+        self._policies = policies
         self._lineage = lineage
         self._job: tuple[JobRequest, JobReport] | None = None
         self._steps: int | None = None
@@ -136,6 +142,8 @@ class JobRunner:
             failed = finished(report, training, now_ms(), verdict="the weights are not finite")
             return replace(failed, status="failed")
         description, outcome = made
+        if request.promote in ("gate", "canary"):
+            outcome = await self._set_out(request, description.version, model.config)
         verdict = outcome if is_complete else f"{outcome}, out of time"
         return finished(
             report,
@@ -145,6 +153,19 @@ class JobRunner:
             metrics=description.metrics,
             candidate=description.version,
         )
+
+    async def _set_out(self, request: JobRequest, version: int, config: PolicyConfig) -> str:
+        """Starts the rollout that the job asked for; returns what became of the candidate."""
+        at: Literal["gate", "canary"] = "canary" if request.promote == "canary" else "gate"
+        why = f"learn job {request.job_id}"
+        try:
+            await start(
+                self._policies, self._keys, config, version,
+                at=at, who="learner", why=why, at_ms=now_ms(),
+            )  # fmt: skip
+        except ServiceError as error:
+            return f"candidate, no rollout: {error.detail}"
+        return f"candidate, rollout begun at the {at}"
 
     async def _inspect(
         self, request: JobRequest, report: JobReport, model: Model, quarantined: frozenset[int]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import structlog
+from msgspec.structs import replace
 
 from service import metrics
 from service.clock import now_ms, rfc3339
@@ -61,7 +62,7 @@ class Publisher:
             OSError: the artefacts cannot be written.
             RedisError: it is unknown whether the version was published.
         """
-        description = await self._store(training)
+        description = replace(await self._store(training), lineage=self._lineage)
         if await self._live() is None:
             self._artefacts.forget(self._keys.policy, description.version)
             raise RestartedError

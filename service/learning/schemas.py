@@ -8,7 +8,9 @@ from msgspec import Meta, Struct
 
 from service.decisions.schemas import Id, Strict
 
-Promotion = Literal["none", "live"]
+Promotion = Literal["none", "live", "gate", "canary"]
+"""What becomes of a new version: a candidate that waits, live at once, or on its way by a rollout that begins at
+the gate or in the canary."""
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
@@ -26,8 +28,8 @@ class Until(Strict, frozen=True):
 
 
 class LearnRequest(Strict, frozen=True):
-    """Asks for learning now. `promote`: whether the new version goes live. `dry_run`: only says what
-    there is to learn."""
+    """Asks for learning now. `promote`: what becomes of the new version. `dry_run`: only says what there is
+    to learn."""
 
     policy: Id | None = None
     until: Until = Until()

@@ -83,7 +83,8 @@ class Session:
         keys, learning = PolicyKeys(config.policy), LearningRepository(client)
         publisher = Publisher(PolicyRepository(client), learning, artefacts, keys, meta.lineage)
         model = await Model.open(place, config, meta.lineage, publisher)
-        jobs = JobRunner(keys, learning, ReplayRepository(client), meta.lineage)
+        policies = PolicyRepository(client)
+        jobs = JobRunner(keys, learning, ReplayRepository(client), policies, meta.lineage)
         return cls(client, meta, model, jobs, pause)
 
     async def step(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -197,6 +197,7 @@ def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
     found = policy.reward.conflicts()
     if policy.approval is not None:
         found += approvals.problems(policy.approval, policy.agent)
+        found += _approval_conflicts(policy, policy.approval)
     is_sequential = "sequential" in policy.agent.policy_learner.capabilities
     if policy.episodes and not is_sequential:
         found.append(
@@ -207,6 +208,22 @@ def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
             )
         )
     return found
+
+
+def _approval_conflicts(policy: PolicyConfig, rule: ApprovalRule) -> Iterator[ConfigProblem]:
+    if rule.promotions and policy.learning.auto_promote:
+        yield ConfigProblem(
+            "learning.auto_promote",
+            "versions would go live without the approval that `approval.promotions` asks for",
+            "set it to false; a rollout asks for the approval when it is time",
+        )
+    waits = rule.is_about_decisions and rule.otherwise == "hold"
+    if policy.episodes and waits and policy.episodes.idle_s <= rule.wait_s:
+        yield ConfigProblem(
+            "episodes.idle_s",
+            f"an episode would be sealed while a decision of it waits up to {rule.wait_s:g} s for a person",
+            "make it longer than `approval.wait_s`",
+        )
 
 
 def load_policy(path: Path) -> PolicyConfig:

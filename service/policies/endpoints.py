@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from agent_core.errors import FeatureError
 from service import bodies
+from service.approvals.promotions import Promotions
 from service.clock import now_ms, rfc3339
 from service.decisions.records import decode_record, decode_response
 from service.dependencies import Body, ServiceDep, require
@@ -127,8 +128,10 @@ async def list_versions(policy: str, service: ServiceDep, principal: Reader) -> 
 async def promote(
     policy: str, version: int, service: ServiceDep, principal: Admin, body: Body
 ) -> Response:
-    """Makes a version live, on every server, by moving one pointer."""
+    """Makes a version live, on every server, by moving one pointer; where the policy declares so, only with an
+    approval, which the first attempt asks for."""
     asked = bodies.decode(_PROMOTE, body or b"{}")
+    await _approved(service, policy, principal, version, asked.why)
     return await _point(
         service, policy, principal, version, "promote", asked.why, pin=asked.pin, quarantine=False
     )
@@ -148,6 +151,27 @@ async def rollback(policy: str, service: ServiceDep, principal: Admin, body: Bod
         pin=True,
         quarantine=asked.quarantine,
     )
+
+
+async def _approved(
+    service: ServiceDep, policy: str, principal: Principal, version: int, why: str
+) -> None:
+    """Uses the approval of a promotion up, if it needs one."""
+    keys, meta = await _meta(service, policy)
+    rule = read_config(meta.config).approval
+    if rule is None or not rule.promotions or version == meta.live:
+        return
+    if await service.policies.version(keys, version) is None:
+        raise ServiceError("NotFound", "there is no such version")
+    promotions = Promotions(service.client, service.settings.artefacts)
+    item = await promotions.ask(keys, rule, version, who=principal.name, why=why, evidence={})
+    if item.state != "approved":
+        detail = (
+            f"approval {item.approval_id} is {item.state}; let somebody else approve it at "
+            f"/v1/approvals/{policy}/{item.approval_id}/approve, and promote again"
+        )
+        raise ServiceError("ApprovalNeeded", detail)
+    await promotions.use(keys, item.approval_id, who=principal.name)
 
 
 async def _point(

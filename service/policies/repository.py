@@ -43,7 +43,8 @@ class PolicyMeta:
 
 
 class VersionDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """What the registry says about one version. Data range: stream ids of the replay stream."""
+    """What the registry says about one version. Data range: stream ids of the replay stream. `lineage`: of the
+    policy when it was made; versions of another one are another model's. 0 where nobody wrote it down."""
 
     version: int
     parent: int
@@ -55,6 +56,7 @@ class VersionDescription(msgspec.Struct, frozen=True, kw_only=True):
     first: str = ""
     last: str = ""
     metrics: dict[str, float] = {}
+    lineage: int = 0
 
 
 class PolicyRepository:

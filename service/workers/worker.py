@@ -4,6 +4,8 @@
         join     every 20 ms, at once while there is a backlog
         archive  every second, when enough waits
         follow   every 200 ms: what monitors, compares and rolls out reads the log
+        approve  every 250 ms: what nobody answered in time ends
+        evaluate every second: starts the next evaluation, in a process of its own
         sweep    every second: policies, early rewards, idle episodes, the replay stream, memory
 
 They run side by side, so that none waits for another; each lives through Redis going away.
@@ -22,10 +24,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from service import metrics
+from service.approvals.runner import ApprovalRunner
 from service.archive.archiver import Archiver
 from service.archive.logic import START, StreamId
 from service.archive.repository import ArchiveRepository
 from service.clock import now_ms
+from service.evaluation.repository import EvaluationRepository
+from service.evaluation.runner import EvaluationRunner
 from service.following.follower import Follower
 from service.following.repository import FollowingRepository
 from service.joining.frames import Frames
@@ -35,6 +40,7 @@ from service.learning.repository import LearningRepository
 from service.policies.config import EpisodeRule
 from service.policies.repository import PolicyRepository
 from service.settings import Settings
+from service.webhooks import Webhooks, delivering
 from service.workers.heartbeat import beat
 from service.workers.lease import Lease
 from service.workers.observers import openers
@@ -91,15 +97,28 @@ class Worker:
             part_events=settings.archive_part_events,
             every_s=settings.archive_every_s,
         )
-        self._follower = Follower(FollowingRepository(client), openers(client, settings))
+        self._webhooks = Webhooks(settings.webhook_url, settings.webhook_secret)
+        announce = self._webhooks.announce
+        self._follower = Follower(FollowingRepository(client), openers(client, settings, announce))
+        self._approvals = ApprovalRunner(client, lambda: self._watch.policies, announce)
+        self._evaluations = EvaluationRunner(
+            EvaluationRepository(client),
+            settings,
+            lambda: [policy.keys for policy in self._watch.policies],
+        )
         self._learning = LearningRepository(client)
         self._server = ServerRepository(client)
         self._is_alarmed = False
 
     async def work(self) -> None:
         """Returns when the lease is lost or the process is to stop."""
-        async with asyncio.TaskGroup() as tasks:
-            for step in (self._join, self._archive, self._follow, self._sweep):
+        own = (self._join, self._archive, self._follow, self._sweep)
+        async with (
+            delivering(self._webhooks),
+            self._evaluations as evaluations,
+            asyncio.TaskGroup() as tasks,
+        ):
+            for step in (*own, self._approvals.step, evaluations.step):
                 tasks.create_task(self._repeat(step))
 
     async def _repeat(self, step: Callable[[], Awaitable[float]]) -> None:

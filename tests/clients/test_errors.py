@@ -145,7 +145,7 @@ def test_every_error_is_a_nacre_error() -> None:
         if isinstance(value, type) and issubclass(value, Exception)
     ]
 
-    assert len(errors) == 14
+    assert len(errors) == 15
     assert all(issubclass(error, NacreError) for error in errors)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from nacre_client import (
     Action,
     ActRequest,
+    Approval,
     AsyncClient,
     AsyncEpisode,
     AsyncJob,
@@ -16,6 +17,8 @@ from nacre_client import (
     DecisionLife,
     Episode,
     Health,
+    Held,
+    HeldError,
     Job,
     JobState,
     LiveVersion,
@@ -34,7 +37,7 @@ def blocking(client: Client) -> None:
     assert_type(client.act([1.0], baseline_action=[0.5]).action.value, tuple[float, ...])
     assert_type(client.episode().act([1.0]).propensity, float)
     items: list[ActRequest] = [{"observation": [1.0], "actions": ["a"], "subject": "s"}]
-    assert_type(client.act_batch(items, {"explore": False}), list[Decision | ProblemItem])
+    assert_type(client.act_batch(items, {"explore": False}), list[Decision | ProblemItem | Held])
     assert_type(client.observe("d", 1.0, final=True), RewardResult)
     rewards: list[RewardRequest] = [{"decision_id": "d", "reward": 1.0}]
     assert_type(client.observe_many(rewards), list[RewardResult])
@@ -48,17 +51,25 @@ def blocking(client: Client) -> None:
     assert_type(client.get_policy().live, str | None)
     assert_type(client.versions(), list[VersionInfo])
     assert_type(client.promote("p@3"), LiveVersion)
+    assert_type(client.approvals(state="pending"), list[Approval])
+    assert_type(client.approve("d1", why="fine"), Approval)
     assert_type(client.ready(), Health)
     assert_type(client.limits(), dict[str, Any])
 
 
 async def asynchronous(client: AsyncClient) -> None:
     assert_type(await client.act([1.0], ["a"], policy="p"), Decision)
-    assert_type(await client.act_batch([{"observation": [1.0]}]), list[Decision | ProblemItem])
+    assert_type(
+        await client.act_batch([{"observation": [1.0]}]), list[Decision | ProblemItem | Held]
+    )
     assert_type(await client.observe("d", 1.0), RewardResult)
     assert_type(await client.learn(), AsyncJob)
     assert_type(client.episode(), AsyncEpisode)
     assert_type(await client.episode().reward(1.0), RewardResult)
+
+
+def held(client: Client, error: HeldError) -> None:
+    assert_type(client.wait(error.held, timeout_s=5), Decision)
 
 
 def refused(client: Client) -> None:
@@ -66,6 +77,7 @@ def refused(client: Client) -> None:
     client.act("text", ["a"])  # type: ignore[arg-type]
     client.act([1.0], ["a"], mode="onlin")  # type: ignore[arg-type]
     client.act([1.0], ["a"], fallback="basline")  # type: ignore[arg-type]
+    client.approve("d1")  # type: ignore[call-arg]
     client.observe("d", op="undo")  # type: ignore[arg-type]
     client.episode().act([1.0], ["a"], policy="p")  # type: ignore[call-arg]
     Client(max_retries=None)  # type: ignore[arg-type]

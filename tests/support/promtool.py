@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def promtool(*words: str | Path, given: str = "") -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@cache
 def rules() -> list[dict[str, Any]]:
     """Every rule, in order: those with `record` and those with `alert`."""
     loaded = yaml.safe_load(RULES.read_text("utf-8"))
@@ -44,6 +46,7 @@ def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
+@cache
 def plotted() -> list[str]:
     """Every expression of the dashboard, with Grafana's own interval replaced by one that Prometheus reads."""
     return [

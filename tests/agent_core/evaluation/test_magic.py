@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from agent_core.evaluation.magic import blend, partial_values
+from agent_core.evaluation.magic import PartialSums, blend, partial_values
 from agent_core.evaluation.sequential import episode_values
 from agent_core.types import Doubles
 
@@ -43,7 +43,7 @@ def test_without_bias_shares_are_inverse_to_variances() -> None:
     # Uncorrelated, with variances of 16/3 and 4/3.
     partial = np.array([[2.0, 1.0], [2.0, -1.0], [-2.0, 1.0], [-2.0, -1.0]])
 
-    assert blend(partial, replicates=np.zeros(10)) == pytest.approx([0.2, 0.8])
+    assert blend(PartialSums.of(partial), replicates=np.zeros(10)) == pytest.approx([0.2, 0.8])
 
 
 def test_a_model_that_lies_outside_of_the_interval_counts_by_its_bias() -> None:
@@ -51,11 +51,13 @@ def test_a_model_that_lies_outside_of_the_interval_counts_by_its_bias() -> None:
     # shares in proportion to 1/64 and 3.
     partial = np.array([[10.0, 1.0], [10.0, -1.0], [10.0, 1.0], [10.0, -1.0]])
 
-    assert blend(partial, replicates=np.full(10, 2.0)) == pytest.approx([1 / 193, 192 / 193])
+    assert blend(PartialSums.of(partial), replicates=np.full(10, 2.0)) == pytest.approx(
+        [1 / 193, 192 / 193]
+    )
 
 
 def test_lengths_that_agree_in_everything_may_share_as_they_like() -> None:
-    shares = blend(np.full((3, 4), 2.0), np.full(10, 2.0))
+    shares = blend(PartialSums.of(np.full((3, 4), 2.0)), np.full(10, 2.0))
 
     assert shares.sum() == 1.0
 
@@ -64,7 +66,7 @@ def test_lengths_that_agree_in_everything_may_share_as_they_like() -> None:
 def test_a_blend_is_never_worse_than_one_length_alone(partial: Doubles) -> None:
     means = partial.mean(0)
 
-    shares = blend(partial, means[-1:])
+    shares = blend(PartialSums.of(partial), means[-1:])
 
     bias = means - means[-1]
     error = np.cov(partial, rowvar=False) / 6 + np.outer(bias, bias)

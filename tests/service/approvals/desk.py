@@ -18,7 +18,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from service.approvals import logic
-from service.approvals.repository import ASK, ApprovalQueue, ApprovalRepository, Outcome
+from service.approvals.repository import SCRIPTS, ApprovalQueue, ApprovalRepository, Outcome
 from service.approvals.rule import ApprovalRule
 from service.approvals.schemas import Item, NewApproval
 from service.decisions.records import DecisionRecord, decode_record, encode_record
@@ -130,7 +130,7 @@ async def open_desk(redis_url: str, document: dict[str, Any] | None = None) -> A
         async with open_world(redis_url, document or bandit()) as world:
             link = await RedisLink.open(
                 redis_url,
-                scripts=[RECORD.text, ASK.text],
+                scripts=[script.text for script in (RECORD, *SCRIPTS)],
                 spool=Spool.claim(Path(folder)),
                 limits=LinkLimits(confirm_timeout_s=10.0),
             )

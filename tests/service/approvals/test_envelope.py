@@ -63,6 +63,16 @@ def test_what_is_done_at_once_is_the_policy_inside_and_the_fallback_for_the_rest
     assert not judge(probabilities, needless, fallback, 1).needs_person
 
 
+def test_nobody_is_asked_about_what_the_fallback_would_do_anyway() -> None:
+    probabilities, nothing = np.array([0.4, 0.6]), np.zeros(2, bool)
+
+    judged = judge(probabilities, nothing, np.array([1.0, 0.0]), 0)
+
+    assert not judged.needs_person
+    assert judged.composed.tolist() == [1.0, 0.0]
+    assert judge(probabilities, nothing, np.array([0.5, 0.5]), 0).needs_person
+
+
 def test_where_nothing_is_outside_the_probabilities_are_the_policys_to_the_last_bit() -> None:
     probabilities = np.array([0.1, 0.2, 0.7])
 
@@ -113,11 +123,13 @@ def test_the_composed_probabilities_are_those_of_the_two_draws(
     probabilities, fallback, needless = case
     taken = np.zeros(len(probabilities))
     for proposal, p in enumerate(probabilities):
-        judged = judge(probabilities, np.array(needless), fallback, proposal)
+        needs_person = judge(probabilities, np.array(needless), fallback, proposal).needs_person
         for other, q in enumerate(fallback):
-            taken[other if judged.needs_person else proposal] += p * q
+            taken[other if needs_person else proposal] += p * q
 
-    assert judged.composed == pytest.approx(taken, abs=1e-12)
+    assert judge(probabilities, np.array(needless), fallback, 0).composed == pytest.approx(
+        taken, abs=1e-12
+    )
 
 
 def test_two_draws_with_their_own_random_numbers_take_actions_as_often_as_is_said() -> None:
@@ -127,8 +139,10 @@ def test_two_draws_with_their_own_random_numbers_take_actions_as_often_as_is_sai
     counts = np.zeros(3)
     for first, second in generator.random((20_000, 2)):
         proposal = sample(probabilities, first)
-        judged = judge(probabilities, needless, fallback, proposal)
-        counts[sample(fallback, second) if judged.needs_person else proposal] += 1
+        needs_person = judge(probabilities, needless, fallback, proposal).needs_person
+        counts[sample(fallback, second) if needs_person else proposal] += 1
 
     # Standard error of a share at most 0.5 / sqrt(20000) = 0.0035; five of them.
-    assert counts / 20_000 == pytest.approx(judged.composed, abs=0.018)
+    assert counts / 20_000 == pytest.approx(
+        judge(probabilities, needless, fallback, 0).composed, abs=0.018
+    )

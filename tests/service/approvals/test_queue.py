@@ -10,14 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.approvals import logic
 from service.approvals.logic import approval_id_of, resolution, view
 from service.approvals.repository import ApprovalKeys, Outcome
 from service.approvals.rule import ApprovalRule
 from service.clock import rfc3339
+from service.decisions.repository import read_record
 from service.repository import PolicyKeys
 from tests.service.approvals.desk import ANSWER, HOLD, Desk
 from tests.support.ledgers import START_MS
 
+VERDICTS: tuple[logic.Verdict, ...] = ("approved", "rejected")
 DONE_APPROVED = Outcome("done", "approved")
 
 
@@ -58,6 +61,29 @@ async def test_a_retry_after_the_end_gets_what_was_recorded(desk: Desk) -> None:
     stored = await desk.client.hget(desk.keys.decision_prefix + "d1", "b")
 
     assert await desk.ask("d1") == [b"same", b"digest", stored]
+
+
+async def test_a_retry_that_another_version_is_sure_of_finds_the_same_approval_too(
+    desk: Desk,
+) -> None:
+    first = await desk.ask("d1")
+    sure = desk.new("d1").otherwise
+
+    assert await desk.queue.record(desk.keys, sure, approval_id_of("d1")) == first
+    assert await desk.recorded("d1") is None
+    await desk.end("d1", "approved")
+    reply = await desk.queue.record(desk.keys, sure, approval_id_of("d1"))
+    assert reply[:2] == [b"same", b"digest"]
+    assert await desk.action("d1") == ("b", 0.3, "human")
+
+
+async def test_a_decision_that_needs_no_person_is_recorded_as_any_other(desk: Desk) -> None:
+    await desk.world.decide("d0", episode=("e1", 0))
+    new = desk.new("d1", episode=("e1", 1), kept=(b"", b"took a")).otherwise
+
+    assert await desk.queue.record(desk.keys, new, approval_id_of("d1")) == b"new"
+    assert await desk.action("d1") == ("a", 1.0, "fallback")
+    assert await desk.client.hget(desk.keys.episode_prefix + "e1", "carry") == b"took a"
 
 
 async def test_with_fallback_the_decision_is_recorded_at_once_and_the_proposal_queued(
@@ -119,12 +145,12 @@ async def test_a_step_that_cannot_be_taken_is_refused_when_it_is_asked(
     ],
 )
 async def test_what_acts_is_recorded_with_its_own_propensity(
-    desk: Desk, verdict: str, acted: tuple[str, float, str]
+    desk: Desk, verdict: logic.Verdict, acted: tuple[str, float, str]
 ) -> None:
     await desk.ask("d1")
     desk.world.now_ms += 60_000 if verdict == "expired" else 1_000
 
-    assert await desk.end("d1", verdict) == Outcome("done", verdict)  # type: ignore[arg-type]
+    assert await desk.end("d1", verdict) == Outcome("done", verdict)
 
     assert await desk.action("d1") == acted
     assert await desk.world.state("d1") == "open"
@@ -214,7 +240,7 @@ async def test_of_many_who_answer_at_once_exactly_one_wins(desk: Desk) -> None:
     outcomes = await asyncio.gather(
         *(
             desk.end("d1", verdict, by=f"{verdict}-{n}")
-            for n, verdict in itertools.product(range(10), ("approved", "rejected"))
+            for n, verdict in itertools.product(range(10), VERDICTS)
         )
     )
 
@@ -250,11 +276,11 @@ async def test_an_approval_of_a_decision_that_was_recorded_another_way_is_void(d
 
 async def test_the_episode_remembers_what_really_acted(desk: Desk) -> None:
     await desk.world.decide("d0", episode=("e1", 0))
-    for step, (decision_id, verdict) in enumerate([("d1", "approved"), ("d2", "rejected")], 1):
-        await desk.ask(decision_id, episode=("e1", step), kept=(b"took b", b"took a"))
-        await desk.end(decision_id, verdict)  # type: ignore[arg-type]
-        carry = await desk.client.hget(desk.keys.episode_prefix + "e1", "carry")
-        assert carry == (b"took b" if verdict == "approved" else b"took a")
+    taken: dict[logic.Verdict, bytes] = {"approved": b"took b", "rejected": b"took a"}
+    for step, (verdict, carry) in enumerate(taken.items(), 1):
+        await desk.ask(f"d{step}", episode=("e1", step), kept=(b"took b", b"took a"))
+        await desk.end(f"d{step}", verdict)
+        assert await desk.client.hget(desk.keys.episode_prefix + "e1", "carry") == carry
 
 
 async def test_an_ended_approval_is_forgotten_after_a_while_and_an_open_one_is_not(
@@ -321,7 +347,7 @@ async def test_a_question_that_is_delivered_again_changes_nothing(
 async def test_a_view_shows_the_question_both_answers_and_the_end(desk: Desk) -> None:
     await desk.ask("d1")
     await desk.end("d1", "approved", by="ana", why="fine")
-    record = await desk.client.hget(desk.keys.decision_prefix + "d1", "b")
+    record = await read_record(desk.client, desk.keys, "d1")
 
     seen = msgspec.json.decode(msgspec.json.encode(view("home", await desk.item("d1"), record)))
 

@@ -10,8 +10,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from service.approvals.logic import approval_id_of
-from service.approvals.runner import Announce, ApprovalRunner
+from service.approvals.runner import ApprovalRunner
 from service.clock import now_ms
+from service.webhooks import Announce
 from tests.service.approvals.desk import ANSWER, HOLD, Desk
 
 LATE_MS = 61_000

@@ -60,8 +60,7 @@ async def test_a_second_job_of_the_same_policy_is_refused_and_of_another_is_not(
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({"promote": "gate"}, "/promote"),
-        ({"promote": "canary"}, "/promote"),
+        ({"promote": "at once"}, "/promote"),
         ({"until": {"new_transitions": 0}}, "/until/new_transitions"),
         ({"until": {"new_transitions": 1.5}}, "/until/new_transitions"),
         ({"until": {"max_steps": -1}}, "/until/max_steps"),

@@ -10,17 +10,21 @@ from . import _calls
 from ._base import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, DEFAULT_URL, MOST_CONNECTIONS, BaseClient
 from ._calls import Call
 from ._episode import AsyncEpisode
-from ._errors import UNAVAILABLE, ProblemItem
+from ._errors import UNAVAILABLE, HeldError, NotFoundError, ProblemItem
+from ._held import PAUSE_S, Patience
 from ._jobs import AsyncJob
 from ._models import (
+    Approval,
     CatalogInfo,
     Decision,
     DecisionLife,
     Health,
+    Held,
     LiveVersion,
     PolicyChange,
     PolicyInfo,
     RewardResult,
+    RolloutInfo,
     ShadowResult,
     VersionInfo,
 )
@@ -35,6 +39,7 @@ from ._requests import (
     Promotion,
     RewardOptions,
     RewardRequest,
+    RolloutStart,
     TransitionFields,
 )
 
@@ -134,13 +139,17 @@ class AsyncClient(BaseClient):
             InvalidRequestError: the service refused the input; `errors` says where.
             ConnectFailedError, DeadlineExceededError, ServerError, RateLimitedError: no decision could
                 be had, and there is no fallback.
+            HeldError: a person must approve it first; `wait` waits for the person.
         """
         fallback = self._fallback_of(fallback)
         body = self._act_body(observation, actions, options)
         try:
-            return await self._send(_calls.act(body, options.get("deadline_ms")))
+            answer = await self._send(_calls.act(body, options.get("deadline_ms")))
         except UNAVAILABLE as error:
             return self._local_decision(body, fallback, error)
+        if isinstance(answer, Held):
+            raise HeldError(answer)
+        return answer
 
     async def act_batch(
         self,
@@ -148,8 +157,9 @@ class AsyncClient(BaseClient):
         defaults: ActDefaults | None = None,
         *,
         fallback: Fallback | None = None,
-    ) -> list[Decision | ProblemItem]:
-        """Many decisions in one request: one answer an item, in order, each a decision or its problem.
+    ) -> list[Decision | ProblemItem | Held]:
+        """Many decisions in one request: one answer an item, in order, each a decision, its problem, or a `Held`
+        that waits for a person.
 
         `defaults`: what the items share; its `deadline_ms` bounds the whole call. `limits()` says how
         many items the service takes at once.
@@ -197,6 +207,72 @@ class AsyncClient(BaseClient):
     async def activate(self, decision_id: str, *, policy: str | None = None) -> None:
         """Tells that a decision made with `defer_activation` was really shown."""
         await self._send(_calls.activate(decision_id, policy or self.policy))
+
+    # Approvals
+
+    async def wait(self, held: Held, *, timeout_s: float | None = None) -> Decision:
+        """The decision that a person approved, or the fallback where it was rejected or nobody answered.
+
+        `timeout_s`: by default until a while after the deadline. Inside an episode, call its `act` again with the
+        same arguments afterwards: it gets this decision, and counts the step.
+
+        Raises:
+            DeadlineExceededError: nobody has answered after `timeout_s`.
+            NacreError: it was void; there is no decision.
+        """
+        import asyncio
+
+        patience = Patience(held, timeout_s)
+        while True:
+            wait_s = patience.poll_s()
+            try:
+                approval = await self.approval(held.approval_id, wait_s=wait_s, policy=held.policy)
+            except NotFoundError:
+                if not wait_s:
+                    raise
+                await asyncio.sleep(
+                    PAUSE_S
+                )  # Redis was away when it was asked; it appears with Redis
+                continue
+            decision = patience.decided(approval, wait_s)
+            if decision is not None:
+                return decision
+
+    async def approvals(
+        self, *, state: str = "pending", policy: str | None = None
+    ) -> list[Approval]:
+        """What waits for a person, most urgent first, or what became of it: "approved", "rejected", "expired",
+        "void". Of all policies that the API key may use, unless the call or the client names one."""
+        return await self._send(_calls.approvals(policy or self.policy, state))
+
+    async def approval(
+        self, approval_id: str, *, wait_s: float = 0.0, policy: str | None = None
+    ) -> Approval:
+        """One approval, with the request and both possible answers in `detail`.
+
+        `wait_s`: up to 30 seconds that the service waits for an answer of the person.
+        """
+        call = _calls.approval(self._policy_name(policy), approval_id, wait_s, self.timeout_s)
+        return await self._send(call)
+
+    async def approve(self, approval_id: str, *, why: str, policy: str | None = None) -> Approval:
+        """Says yes, with the reason for it. Needs a key with the scope `approve`.
+
+        Raises:
+            PermissionDeniedError: the same key asked for it.
+            ConflictError: somebody was faster, the deadline has passed, or it is void.
+        """
+        name = self._policy_name(policy)
+        return await self._send(_calls.answer_approval(name, approval_id, "approve", why))
+
+    async def reject(self, approval_id: str, *, why: str, policy: str | None = None) -> Approval:
+        """Says no, with the reason for it.
+
+        Raises:
+            ConflictError: somebody was faster, the deadline has passed, or it is void.
+        """
+        name = self._policy_name(policy)
+        return await self._send(_calls.answer_approval(name, approval_id, "reject", why))
 
     # Feedback
 
@@ -346,6 +422,56 @@ class AsyncClient(BaseClient):
     async def audit(self, policy: str | None = None) -> dict[str, Any]:
         """Whether the logged propensities are what was really played."""
         return await self._send(_calls.audit(self._policy_name(policy)))
+
+    # Rollouts
+
+    async def rollout(self, policy: str | None = None) -> RolloutInfo:
+        """How the candidate of a policy stands on its way to all traffic, and what comes next."""
+        return await self._send(_calls.rollout(self._policy_name(policy)))
+
+    async def start_rollout(
+        self,
+        version: str | int,
+        *,
+        why: str,
+        at: RolloutStart = "gate",
+        policy: str | None = None,
+    ) -> RolloutInfo:
+        """Sends a version ("digits@42" or 42) on its way: shadow, gate, canary steps, live.
+
+        `at`: "canary" goes round the shadow and the gate.
+
+        Raises:
+            ConflictError: a rollout is under way, or the policy is pinned.
+        """
+        call = _calls.start_rollout(self._policy_name(policy), version, why, at)
+        return await self._send(call)
+
+    async def advance_rollout(self, *, why: str, policy: str | None = None) -> RolloutInfo:
+        """Moves the rollout on to its next stage or step, whatever the evidence.
+
+        Raises:
+            ConflictError: none is under way, the policy is tripped, or an approval is missing.
+        """
+        return await self._send(_calls.advance_rollout(self._policy_name(policy), why))
+
+    async def abort_rollout(
+        self, *, why: str, quarantine: bool = False, policy: str | None = None
+    ) -> RolloutInfo:
+        """Ends the rollout: the live version decides for all again.
+
+        `quarantine`: keeps decisions of the candidate from being learned from.
+        """
+        call = _calls.abort_rollout(self._policy_name(policy), why, quarantine)
+        return await self._send(call)
+
+    async def shadows(self, policy: str | None = None) -> dict[str, Any]:
+        """What candidates would have done and earned."""
+        return await self._send(_calls.shadows(self._policy_name(policy)))
+
+    async def events(self, *, count: int = 100, policy: str | None = None) -> list[dict[str, Any]]:
+        """Who moved the policy's head, when and why, newest first."""
+        return await self._send(_calls.events(self._policy_name(policy), count))
 
     # The service itself
 

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ._errors import InputError, ProblemItem
 from ._models import (
+    Approval,
     CatalogInfo,
     Decision,
     DecisionLife,
     Health,
+    Held,
     JobState,
     LiveVersion,
     PolicyChange,
     PolicyInfo,
     RewardResult,
+    RolloutInfo,
     ShadowResult,
     VersionInfo,
 )
@@ -32,6 +35,7 @@ from ._requests import (
     Observation,
     Promotion,
     RewardRequest,
+    RolloutStart,
     SupportsToList,
     TransitionFields,
 )
@@ -55,6 +59,8 @@ JsonObject = dict[str, Any]
 # The service gets less than the caller's whole deadline, or its own fallback, which is logged with a
 # propensity, would always arrive just after this client has given up and made an unlogged one.
 SERVICE_SHARE_OF_DEADLINE = 0.8
+# The status of an answer that there is not yet.
+HELD = 202
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,7 @@ def _service_deadline_ms(deadline_ms: float | None) -> float | None:
     return deadline_ms * SERVICE_SHARE_OF_DEADLINE
 
 
-def act(body: JsonObject, deadline_ms: float | None) -> Call[Decision]:
+def act(body: JsonObject, deadline_ms: float | None) -> Call[Decision | Held]:
     """One decision. `body`: from `act_body`, with its `decision_id`."""
     return Call(
         "POST",
@@ -155,7 +161,9 @@ def act(body: JsonObject, deadline_ms: float | None) -> Call[Decision]:
     )
 
 
-def _read_decision(response: httpx.Response) -> Decision:
+def _read_decision(response: httpx.Response) -> Decision | Held:
+    if response.status_code == HELD:
+        return Held.from_wire(response.json())
     replayed = response.headers.get("idempotency-replayed") == "true"
     return Decision.from_wire(response.json(), is_replayed=replayed)
 
@@ -176,10 +184,10 @@ def batch_bodies(
 
 def act_batch(
     items: list[JsonObject], shared: JsonObject, deadline_ms: float | None
-) -> Call[list[Decision | ProblemItem]]:
+) -> Call[list[Decision | ProblemItem | Held]]:
     """Many decisions in one request; the answers keep the order of `items`."""
 
-    def read(response: httpx.Response) -> list[Decision | ProblemItem]:
+    def read(response: httpx.Response) -> list[Decision | ProblemItem | Held]:
         answers = response.json()["responses"]
         if len(answers) != len(items):
             raise ValueError(f"{len(answers)} answers to {len(items)} requests")
@@ -190,7 +198,9 @@ def act_batch(
     return Call("POST", "/v1/act:batch", read, encode(body), new_id(), timeout_s)
 
 
-def _batch_item(answer: JsonObject) -> Decision | ProblemItem:
+def _batch_item(answer: JsonObject) -> Decision | ProblemItem | Held:
+    if answer.get("status") == HELD:
+        return Held.from_wire(answer)
     if "problem" in answer:
         return ProblemItem.from_wire(answer["problem"], answer["status"])
     return Decision.from_wire(answer)
@@ -229,6 +239,34 @@ def activate(decision_id: str, policy: str | None) -> Call[None]:
     """Tells that a deferred decision was shown."""
     where = path("v1", "decisions", decision_id, "activate", policy=policy)
     return _post(where, None, _nothing)
+
+
+# Approvals
+
+
+def approvals(policy: str | None, state: str) -> Call[list[Approval]]:
+    """What waits for a person, or what became of it."""
+
+    def read(response: httpx.Response) -> list[Approval]:
+        return [Approval.from_wire(one) for one in response.json()["approvals"]]
+
+    asked = without_nones(policy=policy, state=state)
+    return _get(path("v1", "approvals", **asked), read)
+
+
+def approval(name: str, approval_id: str, wait_s: float, timeout_s: float) -> Call[Approval]:
+    """One approval; the service keeps the answer back for `wait_s` at most. `timeout_s`: without that wait."""
+    where = path("v1", "approvals", name, approval_id, wait_s=f"{wait_s:g}" if wait_s else None)
+    return Call("GET", where, _read_approval, timeout_s=timeout_s + wait_s)
+
+
+def answer_approval(name: str, approval_id: str, word: str, why: str) -> Call[Approval]:
+    """`word`: approve or reject."""
+    return _post(path("v1", "approvals", name, approval_id, word), {"why": why}, _read_approval)
+
+
+def _read_approval(response: httpx.Response) -> Approval:
+    return Approval.from_wire(response.json())
 
 
 # Feedback
@@ -403,6 +441,40 @@ def _read_live(response: httpx.Response) -> LiveVersion:
 
 def audit(name: str) -> Call[JsonObject]:
     return _get(_policy_path(name, "audit"), _json)
+
+
+# Rollouts
+
+
+def rollout(name: str) -> Call[RolloutInfo]:
+    return _get(_policy_path(name, "rollout"), _read_rollout)
+
+
+def start_rollout(name: str, version: str | int, why: str, at: RolloutStart) -> Call[RolloutInfo]:
+    body = {"version": version, "why": why, "at": at}
+    return _post(_policy_path(name, "rollout"), body, _read_rollout)
+
+
+def advance_rollout(name: str, why: str) -> Call[RolloutInfo]:
+    return _post(_policy_path(name, "rollout", "advance"), {"why": why}, _read_rollout)
+
+
+def abort_rollout(name: str, why: str, quarantine: bool) -> Call[RolloutInfo]:
+    body = without_nones(why=why, quarantine=quarantine or None)
+    return _post(_policy_path(name, "rollout", "abort"), body, _read_rollout)
+
+
+def _read_rollout(response: httpx.Response) -> RolloutInfo:
+    return RolloutInfo.from_wire(response.json())
+
+
+def shadows(name: str) -> Call[JsonObject]:
+    return _get(_policy_path(name, "shadows"), _json)
+
+
+def events(name: str, count: int) -> Call[list[JsonObject]]:
+    where = path("v1", "policies", name, "events", count=str(count))
+    return _get(where, lambda response: list(response.json()["events"]))
 
 
 def _policy_path(name: str, *below: str) -> str:

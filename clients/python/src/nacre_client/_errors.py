@@ -4,6 +4,7 @@ NacreError
 ├── InputError                 refused here, before anything was sent
 ├── ConnectFailedError         no connection, or it broke before an answer came
 ├── DeadlineExceededError      no answer within the time allowed
+├── HeldError                  the decision waits for a person
 └── APIError                   the service answered, and the answer is a refusal
     ├── BadRequestError        400
     ├── AuthenticationError    401
@@ -23,7 +24,10 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._models import Held
 
 # What a repeat with the same idempotency key can cure, unless the service says otherwise. 409 is not
 # among them: the service contradicts the request, and will contradict it again.
@@ -46,6 +50,21 @@ class ConnectFailedError(NacreError):
 
 class DeadlineExceededError(NacreError):
     """No answer came within the time allowed for the call, all attempts together."""
+
+
+class HeldError(NacreError):
+    """The decision waits for a person. `client.wait(error.held)` waits too, and gets it."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__(held)
+        self.held = held
+
+    def __str__(self) -> str:
+        held = self.held
+        return (
+            f"decision {held.decision_id} waits for a person until {held.deadline} as approval "
+            f"{held.approval_id}; call client.wait(error.held)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

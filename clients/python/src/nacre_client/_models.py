@@ -67,8 +67,8 @@ class Decision:
 
     `propensity`: probability in (0, 1] of `action` under everything that really ran. Of a continuous action
     it is the density, which may be above 1, and is infinite where the action was not drawn. `ranking`: every
-    available action with its probability; empty where actions are continuous. `reason`: policy, explore, baseline, fallback or
-    safety_override. `reward_deadline`: rewards after it come too late to be learned from.
+    available action with its probability; empty where actions are continuous. `reason`: policy, explore, baseline, fallback,
+    safety_override or human. `reward_deadline`: rewards after it come too late to be learned from.
     `is_replayed`: the service had already made this decision and returned the stored one.
     `is_local`: the service was away and this client fell back; the service knows nothing of this id.
     """
@@ -111,6 +111,61 @@ class Decision:
             reward_deadline=_time(body.get("reward_deadline")),
             explanation=body.get("explanation"),
             is_replayed=is_replayed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A decision that waits for a person, until `deadline`; `client.wait(held)` gets it."""
+
+    decision_id: str
+    policy: str
+    approval_id: str
+    deadline: datetime
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> Held:
+        deadline = datetime.fromisoformat(body["deadline"])
+        return cls(body["decision_id"], body["policy"], body["approval_id"], deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One thing that a person is asked about.
+
+    `kind`: decision or promotion. `state`: pending, approved, rejected, expired (nobody answered, which counts
+    as no) or void (it could not be carried out any more). `is_held`: whether the caller of act waits for it.
+    `decision`: what was decided in the end, if it is about a decision and there is one yet. `by`, `why`: who
+    answered, and the reason. `detail`: the whole answer: request, both possible answers, causes, evidence.
+    """
+
+    approval_id: str
+    policy: str
+    kind: str
+    state: str
+    requester: str = ""
+    asked_at: datetime | None = None
+    deadline: datetime | None = None
+    decision_id: str | None = None
+    is_held: bool = False
+    decision: Decision | None = None
+    model_version: str | None = None
+    sha256: str | None = None
+    by: str | None = None
+    why: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> Approval:
+        response = body.get("response")
+        return cls(
+            **{
+                **_known(cls, body),
+                "asked_at": _time(body.get("asked_at")),
+                "deadline": _time(body.get("deadline")),
+                "decision": Decision.from_wire(response) if response else None,
+                "detail": body,
+            }
         )
 
 
@@ -317,6 +372,30 @@ class LiveVersion:
     @classmethod
     def from_wire(cls, body: Mapping[str, Any]) -> LiveVersion:
         return cls(**_known(cls, body))
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutInfo:
+    """A candidate on its way to all traffic.
+
+    `stage`: none (no rollout is under way), candidate, shadow, canary or waiting (for a person). `share`: of the
+    subjects, in [0, 1], that the candidate decides for. `evidence`: what the canary's rewards say: promote, roll
+    back, continue or ask a person. `detail`: the whole answer: both arms, the gate, the next move, shadows.
+    """
+
+    policy: str
+    stage: str
+    live: str = ""
+    candidate: str | None = None
+    step: int | None = None
+    share: float = 0.0
+    evidence: str | None = None
+    approval: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_wire(cls, body: Mapping[str, Any]) -> RolloutInfo:
+        return cls(**{**_known(cls, body), "detail": body})
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ Fallback: TypeAlias = Literal["raise", "baseline"]
 Mode: TypeAlias = Literal["online", "apprentice", "shadow", "logging_only"]
 RewardOp: TypeAlias = Literal["add", "amend", "retract"]
 EndOfEpisode: TypeAlias = Literal["terminated", "truncated", "abandoned"]
-Promotion: TypeAlias = Literal["none", "live"]
+Promotion: TypeAlias = Literal["none", "live", "gate", "canary"]
+RolloutStart: TypeAlias = Literal["gate", "canary"]
 
 
 class StepOptions(TypedDict, total=False):

@@ -1,0 +1,278 @@
+"""Watches one policy inside the worker.
+
+    log -> windows -> readings -> alarms -> a trip, or a recovery, or a candidate that is asked for
+
+What it decides it decides again after a crash, from the same sums; a trip that is in force is not begun twice,
+because the head is compared with what was seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+
+from service import metrics
+from service.clock import parse_ms
+from service.decisions.ids import new_id
+from service.decisions.records import decode_record
+from service.following.observer import LogEvent, Observer
+from service.joining.frames import Frames
+from service.joining.joiner import Watched
+from service.learning.repository import LearningRepository
+from service.learning.schemas import JobRequest, Until
+from service.monitoring import gauges, views
+from service.monitoring.encoding import encoded
+from service.monitoring.judge import Alarm, AlarmChange, changes
+from service.monitoring.references import Collector
+from service.monitoring.repository import MonitoringRepository
+from service.monitoring.retraining import Need, why_retrain
+from service.monitoring.rows import sample_of
+from service.monitoring.watching import Verdict, Watching, read_kept
+from service.policies.head import Trip, read_trip
+from service.policies.repository import PolicyMeta, PolicyRepository
+from service.replay.repository import ReplayRepository
+from service.repository import PolicyKeys
+from service.trips import runner
+from service.trips.constraints import TooMuch
+from service.trips.logic import recovery_of, trip_of
+from service.webhooks import Announce
+
+log = structlog.get_logger(__name__)
+
+NAME: Final = "monitoring"
+"""Under which the follower keeps what was summed, and who trips and recovers policies by rule."""
+_LOOK_MS: Final = 250
+"""Between two looks: a trip begins within half a second of the event that shows it."""
+_TELL_MS: Final = 1_000
+
+
+class Monitors:
+    """Opens the monitor of each policy."""
+
+    def __init__(self, client: Redis, announce: Announce) -> None:
+        self._policies = PolicyRepository(client)
+        self._frames = Frames(self._policies)
+        self._monitoring = MonitoringRepository(client)
+        self._learning = LearningRepository(client)
+        self._replay = ReplayRepository(client)
+        self._announce = announce
+
+    def open(self, policy: Watched, state: bytes) -> Observer | None:
+        """The monitor of `policy` as it is declared now."""
+        watching = Watching(policy.config, read_kept(state, policy.config))
+        return Monitor(
+            watching,
+            self._policies,
+            self._frames,
+            self._monitoring,
+            self._learning,
+            self._replay,
+            self._announce,
+        )
+
+
+class Monitor:
+    """An `Observer` of one policy's log."""
+
+    def __init__(
+        self,
+        watching: Watching,
+        policies: PolicyRepository,
+        frames: Frames,
+        monitoring: MonitoringRepository,
+        learning: LearningRepository,
+        replay: ReplayRepository,
+        announce: Announce,
+    ) -> None:
+        self._watching = watching
+        self._policies = policies
+        self._frames = frames
+        self._monitoring = monitoring
+        self._learning = learning
+        self._replay = replay
+        self._announce = announce
+        self._collector: Collector | None = None
+        self._violations: dict[str, int] = {
+            name: one.violations for name, one in watching.kept.evidence.items()
+        }
+        self._looked_ms = 0
+        self._told_ms = 0
+
+    def take(self, events: Sequence[LogEvent]) -> None:
+        self._watching.take(events)
+
+    def state(self) -> bytes:
+        return self._watching.state()
+
+    async def act(self, policy: Watched, now_ms: int) -> None:
+        """One look, if it is time for it."""
+        gauges.count_joined(policy.keys.policy, self._watching.drain())
+        if now_ms < self._looked_ms + _LOOK_MS:
+            return
+        self._looked_ms = now_ms
+        meta = await self._policies.meta(policy.keys)
+        if meta is not None:
+            await self._look(policy, meta, now_ms)
+
+    async def _look(self, policy: Watched, meta: PolicyMeta, now_ms: int) -> None:
+        watching, trip = self._watching, read_trip(meta.trip)
+        before = watching.alarms
+        watching.follow_head(meta.lineage, trip, now_ms)
+        changed = changes(before, watching.alarms, now_ms)
+        collector = await self._collect(policy)
+        verdicts = await self._judge(policy, collector)
+        for verdict in verdicts:
+            gauges.show(policy.config, verdict, collector.references)
+            changed += changes(verdict.before, verdict.after, verdict.window.ended_ms)
+        before = watching.alarms
+        watching.trip_by_evidence(await self._broken(policy), now_ms)
+        changed += changes(before, watching.alarms, now_ms)
+        await self._tell(policy, collector, verdicts, changed, now_ms)
+        await self._move(policy, meta, trip, now_ms)
+        await self._retrain(policy, meta, now_ms)
+
+    # -- looking --------------------------------------------------------------
+
+    async def _collect(self, policy: Watched) -> Collector:
+        """What windows are compared with, and the sampled decisions in their windows."""
+        watching, lineage = self._watching, self._watching.kept.lineage
+        if watching.kept.is_to_forget:
+            await self._monitoring.forget_reference(policy.keys, lineage)
+            watching.forget()
+            self._collector = None
+        if self._collector is None or self._collector.lineage != lineage:
+            self._collector = Collector(self._monitoring, policy.keys, lineage)
+            await self._collector.load(watching)
+        collector = self._collector
+        watching.use(collector.references)
+        samples = list(watching.kept.pending)
+        if samples:
+            observations = await encoded(self._frames, policy.keys, samples)
+            await collector.add_states(policy.config, samples, observations)
+            watching.use(collector.references)
+            watching.absorb(samples, observations)
+        return collector
+
+    async def _judge(self, policy: Watched, collector: Collector) -> list[Verdict]:
+        known = dataclasses.replace(collector.references)
+        verdicts = self._watching.judge(collector.references)
+        await collector.freeze(known)
+        return verdicts
+
+    async def _broken(self, policy: Watched) -> list[TooMuch]:
+        """Hard limits that decisions of the judged arm broke."""
+        waiting = self._watching.kept.too_much
+        if not waiting:
+            return []
+        ids = [one.decision_id for one in waiting]
+        records = await self._monitoring.records(policy.keys, ids)
+        self._watching.kept.too_much = []
+        return [
+            one
+            for one, record in zip(waiting, records, strict=True)
+            if record is not None and self._is_judged(record)
+        ]
+
+    def _is_judged(self, record: bytes) -> bool:
+        try:
+            sample = sample_of(decode_record(record), 0)
+        except msgspec.MsgspecError:
+            return False  # the joiner tells of it
+        made_ms = decode_record(record).made_ms
+        return self._watching.is_judged(sample.arm) and made_ms >= self._watching.kept.since_ms
+
+    # -- telling --------------------------------------------------------------
+
+    async def _tell(
+        self,
+        policy: Watched,
+        collector: Collector,
+        verdicts: Sequence[Verdict],
+        changed: Sequence[AlarmChange],
+        now_ms: int,
+    ) -> None:
+        watching, name = self._watching, policy.keys.policy
+        gauges.show_alarms(name, watching.alarms, changed)
+        gauges.show_evidence(policy.config, watching.kept.evidence)
+        gauges.count_violations(name, self._violations, watching.kept.evidence)
+        self._violations = {n: one.violations for n, one in watching.kept.evidence.items()}
+        metrics.FALLBACK_ACTIVE.labels(name).set(watching.kept.arm == "fallback")
+        for event in watching.drain_moves():
+            gauges.count_move(name, event)
+            kind = "trip.began" if event.what == "trip" else "trip.ended"
+            self._announce(kind, name, msgspec.to_builtins(event))
+        if not verdicts and not changed and now_ms < self._told_ms + _TELL_MS:
+            return
+        self._told_ms = now_ms
+        view = views.status_of(policy.config, watching, collector.references, now_ms)
+        windows = [views.window_of(watching.kept.arm, verdict) for verdict in verdicts]
+        kept = 2 * policy.config.monitoring.kept  # of either kind
+        await self._monitoring.report(policy.keys, view, windows, changed, kept)
+        for change in changed:
+            self._tell_change(name, change)
+
+    def _tell_change(self, policy: str, change: AlarmChange) -> None:
+        kind = "alarm.raised" if change.level else "alarm.ended"
+        log.warning(
+            "alarm_changed", policy=policy, signal=change.signal, level=change.level, why=change.why
+        )
+        self._announce(kind, policy, msgspec.to_builtins(change))
+
+    # -- moving ---------------------------------------------------------------
+
+    async def _move(
+        self, policy: Watched, meta: PolicyMeta, trip: Trip | None, now_ms: int
+    ) -> None:
+        rule, alarms = policy.config.trips, self._watching.alarms
+        if trip is None:
+            new = trip_of(alarms, rule, meta.previous, new_id(), now_ms)
+            if new is not None:
+                await runner.trip(self._policies, policy.keys, meta, new, NAME)
+            return
+        healthy = alarms.get(trip.signal, Alarm()).healthy
+        why = recovery_of(trip, rule, healthy, now_ms)
+        if why:
+            await runner.recover(
+                self._policies,
+                policy.keys,
+                meta,
+                trip,
+                who=NAME,
+                how="rule",
+                why=why,
+                now_ms=now_ms,
+            )
+
+    async def _retrain(self, policy: Watched, meta: PolicyMeta, now_ms: int) -> None:
+        """Asks for a candidate; where one is being trained already, a little later."""
+        rule, kept = policy.config.monitoring.retrain, self._watching.kept
+        if rule is None:
+            return
+        newest, appended = await self._replay.end(policy.keys)
+        published = await self._learning.published(policy.keys)
+        need = Need(
+            streak=kept.streak,
+            alarms=self._watching.alarms,
+            asked_ms=kept.asked_ms,
+            live_age_s=await self._live_age_s(policy.keys, meta, now_ms),
+            fresh=appended - (published.offset if published else 0),
+        )
+        why = why_retrain(rule, need, now_ms)
+        if not why:
+            return
+        name = policy.keys.policy
+        job_id = f"{name}.{new_id()}"
+        request = JobRequest(job_id, name, Until(), "none", False, now_ms, newest, appended)
+        if await self._learning.create(policy.keys, request) is None:
+            kept.asked_ms = now_ms
+            log.info("retraining_asked", policy=name, job=job_id, why=why)
+            self._announce("retraining.asked", name, {"job_id": job_id, "why": why})
+
+    async def _live_age_s(self, keys: PolicyKeys, meta: PolicyMeta, now_ms: int) -> float:
+        live = await self._policies.version(keys, meta.live) if meta.live else None
+        return (now_ms - parse_ms(live.made_at)) / 1000 if live else 0.0
