@@ -13,6 +13,8 @@ Verdict: TypeAlias = Literal[
     "not enough evidence", "estimators disagree", "better", "not shown to be better"
 ]
 
+_UNTRIED: Final = 0.01
+"""Share of the target's actions that may be unknown: its value could be off by as much of the range of rewards."""
 _ERRORS: Final = 3.0
 """Standard errors that chance explains: beyond them lies one in 370 of normal estimates."""
 
@@ -61,10 +63,17 @@ def _doubts(question: Question, weights: WeightSums) -> tuple[str, ...]:
             f"the log is worth {weights.effective_size:.1f} rows of the target policy's own, "
             f"of {question.effective_rows:g} needed; explore more or wait for more data"
         )
-    if abs(weights.mean - 1) > _ERRORS * weights.mean_error + 1e-9:
+    expected = weights.expected_mean
+    if abs(weights.mean - expected) > _ERRORS * weights.mean_error + 1e-9:
+        is_known = weights.means is not None
         doubts.append(
-            f"weights are {weights.mean:.4f} on average, not 1 within {_ERRORS:g} standard errors of "
-            f"{weights.mean_error:.4f}; propensities are wrong, or the target does what was never tried"
+            f"weights are {weights.mean:.4f} on average, not {expected:.6g} within {_ERRORS:g} standard errors "
+            f"of {weights.mean_error:.4f}; propensities are wrong"
+            + ("" if is_known else ", or the target does what was never tried")
+        )
+    if expected < 1 - _UNTRIED:
+        doubts.append(
+            f"of what the target does, {1 - expected:.1%} was never tried; let the behaviour policy explore more"
         )
     return tuple(doubts)
 

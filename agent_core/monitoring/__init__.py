@@ -28,8 +28,8 @@ A detector is what alarms have to remember. `after(...)` is its next state, `is_
 So a window of rewards is watched by
 
     z = mean_z(ColumnMoments.of(rewards), baseline)[0]
-    repeats = repeats.after(z < -2)                                   # a warning each, a trip at 3 of 5
-    detector = detector.after(bounded_log_ratio(rewards[:, 0], span, mean, bet))
+    repeats = repeats.after(bool(z < -2))                             # a warning each, a trip at 3 of 5
+    detector = detector.after(drop_log_ratio(rewards[:, 0], span, mean, bet))
 
 and a canary by
 

@@ -17,27 +17,26 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Shown
 
 from benchmarks.machine import describe_machine
+from benchmarks.monitoring import letter
 from benchmarks.monitoring import report as told
 from benchmarks.monitoring.canary import CASES, canary_table, steps_table
 from benchmarks.monitoring.fallback import RATES, estimated_table, fallback_table
-from benchmarks.monitoring.letter import letter_table, load
 
 _HERE: Final = Path(__file__).parent
 _PACKAGES: Final = ("numpy", "scipy", "river", "matplotlib")
-_LETTER_TICKS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Simulated rollouts, simulated policies that are watched, and windows of letters."""
+    """Simulated rollouts, simulated policies that are watched, and letters."""
 
     rollouts: int
     policies: int
-    windows: int
+    letters: letter.Size
 
 
-QUICK: Final = Size(rollouts=100, policies=50, windows=20)
-FULL: Final = Size(rollouts=2_000, policies=2_000, windows=200)
+QUICK: Final = Size(rollouts=100, policies=50, letters=letter.Size(2, 10, 199))
+FULL: Final = Size(rollouts=2_000, policies=2_000, letters=letter.Size(10, 20, 999))
 
 
 def main() -> int:
@@ -62,9 +61,9 @@ def _options() -> argparse.Namespace:
 
 def _run(size: Size, console: Console) -> told.Report:
     columns = (TextColumn("{task.description:56}"), BarColumn(), TimeElapsedColumn())
-    letters = load()
+    letters = letter.load()
     with Progress(*columns, console=console) as bar:
-        total = len(CASES) + 1 + 2 * len(RATES) + (_LETTER_TICKS if letters else 0)
+        total = len(CASES) + 1 + 2 * len(RATES) + (size.letters.references if letters else 0)
         task = bar.add_task("canary", total=total)
 
         def tick(title: str) -> None:
@@ -73,7 +72,7 @@ def _run(size: Size, console: Console) -> told.Report:
         canary, steps = canary_table(size.rollouts, tick), steps_table(size.rollouts, tick)
         fallback = fallback_table(size.policies, tick)
         estimated = estimated_table(size.policies, tick)
-        drift = letter_table(letters, size.windows, tick) if letters else None
+        drift = letter.letter_table(letters, size.letters, tick) if letters else None
     return told.Report(
         command=shlex.join(["python", "-m", "benchmarks.monitoring", *sys.argv[1:]]),
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -27,9 +27,7 @@ from benchmarks.monitoring.cases import NEVER, Table, outcome
 LEVEL: Final = 0.01
 REFERENCE: Final = 8_000
 SIZES: Final = (200, 500, 2_000)
-_SPLITS: Final = 10
 _NULL_SIZE: Final = 500
-_DRAWS: Final = 999
 _DIM: Final = 256
 _MOVED: Final = 5
 _SHUFFLED: Final = (0, 2)
@@ -45,6 +43,15 @@ _STUDY: Final = {
     "2000 two features shuffled": ("0", "0", ".02", "0", "1.00"),
 }
 _STUDIED: Final = ("PSI > .1", "PSI > .25", "PSI calibrated", "KS (scipy)", "MMD")
+
+
+class Size(NamedTuple):
+    """How many references, windows of each size and change for each, and draws for what no change looks like."""
+
+    references: int
+    windows: int
+    draws: int
+
 
 Rows: TypeAlias = tuple[Doubles, Integers]
 Rules: TypeAlias = dict[str, Callable[[Doubles], bool]]
@@ -100,21 +107,21 @@ def load() -> Rows | None:
         return data["X"].astype(np.float64), data["y"].astype(np.int64)
 
 
-def letter_table(letters: Rows, windows: int, tick: Callable[[str], None]) -> Table:
-    """`windows` for each size and change, a tenth of them against each of ten references."""
+def letter_table(letters: Rows, size: Size, tick: Callable[[str], None]) -> Table:
+    """`tick` is called after each reference."""
     alarms: dict[tuple[str, str], list[float]] = {}
-    for split in range(_SPLITS):
+    for split in range(size.references):
         random = np.random.default_rng(split)
         order = random.permutation(len(letters[0]))
-        rules = _rules(letters[0][order[:REFERENCE]], random)
+        rules = _rules(letters[0][order[:REFERENCE]], size.draws, random)
         others = letters[0][order[REFERENCE:]], letters[1][order[REFERENCE:]]
-        for case, rows in _windows(others, windows // _SPLITS, random):
+        for case, rows in _windows(others, size.windows, random):
             for rule, is_alarm in rules.items():
                 alarms.setdefault((rule, case), []).append(1.0 if is_alarm(rows) else NEVER)
         tick(f"letters: reference {split + 1}")
     return Table(
         "Drift of letters: windows with an alarm",
-        f"{windows} windows of each size and change, against {_SPLITS} references of {REFERENCE:,} rows; all rules but"
+        f"{size.references * size.windows} windows of each size and change, against {size.references} references of {REFERENCE:,} rows; all rules but"
         f" the fixed thresholds at {LEVEL:.0%} for a window. Class mix: half of the letters come three times as often as the"
         " others. ADWIN reads the reference and then the window, one detector a feature. Shares.",
         [
@@ -144,8 +151,8 @@ def _windows(
                 yield f"{size} {change}", apply(rows[pick], random)
 
 
-def _rules(reference: Doubles, random: np.random.Generator) -> Rules:
-    rules = _histogram_rules(reference) | _joint_rules(reference, random)
+def _rules(reference: Doubles, draws: int, random: np.random.Generator) -> Rules:
+    rules = _histogram_rules(reference) | _joint_rules(reference, draws, random)
     if find_spec("scipy"):
         rules["KS (scipy)"] = _kolmogorov_smirnov(reference)
     if find_spec("river"):
@@ -170,7 +177,7 @@ def _histogram_rules(reference: Doubles) -> Rules:
     }
 
 
-def _joint_rules(reference: Doubles, random: np.random.Generator) -> Rules:
+def _joint_rules(reference: Doubles, draws: int, random: np.random.Generator) -> Rules:
     features = RandomFeatures.of(reference, _DIM, random)
     embedded = features.embed(reference)
     mean, moments = MeanEmbedding.of(embedded), ColumnMoments.of(reference)
@@ -181,8 +188,8 @@ def _joint_rules(reference: Doubles, random: np.random.Generator) -> Rules:
     def divergence(rows: Doubles) -> float:
         return gaussian_kl(ColumnMoments.of(rows), moments)
 
-    of_mmd = mmd_null(embedded, _NULL_SIZE, _DRAWS, random)
-    of_kl = NullScores.of(reference, divergence, _NULL_SIZE, _DRAWS, random)
+    of_mmd = mmd_null(embedded, _NULL_SIZE, draws, random)
+    of_kl = NullScores.of(reference, divergence, _NULL_SIZE, draws, random)
     return {
         "MMD": lambda rows: of_mmd.p_value(mmd(rows), len(rows)) <= LEVEL,
         "KL, chi-squared": lambda rows: kl_p_value(ColumnMoments.of(rows), moments) < LEVEL,

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from agent_core.evaluation.diagnostics import weight_moments
 from agent_core.evaluation.logged import segment_sum
 from agent_core.evaluation.sequential import steps as places
 from agent_core.functional.blocks import ends
@@ -32,7 +33,8 @@ class Columns:
     rows `offsets[e]:offsets[e + 1]`. `goes_on`: `[E]`, whether it was cut off rather than ended.
 
     `reward`, `propensity`: `[T]`. `ratio`: `[T]`, how much likelier the target was to do what was done; for
-    continuous actions NaN. `alike`: `[T, L]`, the same for actions that are like it; NaN where that is not
+    continuous actions NaN. `moments`: `[T, 2]`, of the ratio, NaN where the log does not tell how likely all
+    actions were. `alike`: `[T, L]`, the same for actions that are like it; NaN where that is not
     known, and L is 0 where nobody asks. `metrics`: `[T, M]`. `state`: `[T, P]`. `taken`: `[T, Q]`, of the action that was taken. `expected`:
     `[T, Q]`, the mean under the target. `action`, `wanted`: `[T, D]`, what was done and what the target does.
     """
@@ -44,6 +46,7 @@ class Columns:
     reward: Doubles
     propensity: Doubles
     ratio: Doubles
+    moments: Doubles
     alike: Doubles
     metrics: Doubles
     state: Doubles
@@ -95,6 +98,7 @@ def described(
         reward=np.array([step.reward for step in steps], np.float64),
         propensity=np.array([step.propensity for step in steps], np.float64),
         ratio=np.array([_ratio(*pair) for pair in zip(steps, flat, strict=True)]),
+        moments=np.array([_moments(*pair) for pair in zip(steps, flat, strict=True)], np.float64),
         alike=np.array([marginal_ratios(*pair) for pair in zip(steps, flat, strict=True)])
         if needs_likeness
         else np.zeros((len(steps), 0)),
@@ -120,6 +124,12 @@ def _metric(step: LoggedStep, name: str) -> float:
 
 def _ratio(step: LoggedStep, answer: Doubles) -> float:
     return np.nan if is_continuous(step) else float(answer[step.action] / step.propensity)
+
+
+def _moments(step: LoggedStep, answer: Doubles) -> tuple[float, float]:
+    if step.behaviour is None or is_continuous(step):
+        return np.nan, np.nan
+    return weight_moments(answer, step.behaviour)
 
 
 def _sketches(step: LoggedStep, answer: Doubles) -> tuple[Doubles, Doubles]:

@@ -125,7 +125,7 @@ class Evidence:
         first = plan.names[0]
         return cls(
             moments={line: Moments.of(one) for line, one in terms.items()},
-            weights=WeightSums.of(weight),
+            weights=WeightSums.of(weight, _moments(columns, plan)),
             tallies=_split(added, is_chosen_on),
             limits=tuple(_split(left, is_chosen_on) for left, _ in constrained),
             metrics=_metric_sums([value for _, value in constrained], is_chosen_on),
@@ -188,6 +188,12 @@ def _weighed(shard: Shard, plan: Plan) -> tuple[Doubles, Doubles, Doubles]:
         running = running_products(columns.ratio, columns.offsets)
         return weight, worth, columns.totals(running * columns.reward, plan.discount)
     return weight, worth, weight * np.maximum(worth - plan.least, 0.0)
+
+
+def _moments(columns: Columns, plan: Plan) -> Doubles | None:
+    """`[E, 2]`: what the weights of decisions should be; None where that is not known."""
+    is_known = plan.family == "decisions" and not np.isnan(columns.moments).any()
+    return columns.moments if is_known else None
 
 
 def _is_chosen_on(columns: Columns, plan: Plan) -> Mask:

@@ -156,12 +156,16 @@ class Version:
 
     def answer(self, step: LoggedStep) -> Doubles:
         agent = self._agent()
-        dim = agent.config.spec.state_dim
-        if step.state.shape != (dim,):
-            raise ValueError(
-                f"the state has {len(step.state)} numbers and {self.name} takes {dim}; "
-                "evaluate it on a log of its own feature schema"
-            )
+        spec = agent.config.spec
+        for what, found, expected in (
+            ("the state", len(step.state), spec.state_dim),
+            ("each action", step.actions.features.shape[1], spec.action_dim),
+        ):
+            if found != expected:
+                raise ValueError(
+                    f"{what} has {found} numbers and {self.name} takes {expected}; "
+                    "evaluate it on a log of its own feature schema"
+                )
         seed = seed_of(step.decision_id, self.policy)
         if isinstance(agent, BoxAgent):
             return agent.act(step.state, seed=seed, explore=False).action.astype(np.float64)

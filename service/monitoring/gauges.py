@@ -63,9 +63,11 @@ def show(config: PolicyConfig, verdict: Verdict, references: References) -> None
 
 def show_alarms(policy: str, alarms: Mapping[str, Alarm], changes: Iterable[AlarmChange]) -> None:
     """1 for the level of each signal, 0 for the others, and one more for each that rose."""
-    for signal, alarm in alarms.items():
+    levels = {change.signal: change.level for change in changes}
+    levels |= {signal: alarm.level for signal, alarm in alarms.items()}
+    for signal, now in levels.items():
         for level in _LEVELS:
-            metrics.ALARM.labels(policy, signal, level).set(alarm.level == level)
+            metrics.ALARM.labels(policy, signal, level).set(now == level)
     for change in changes:
         if change.level and change.before != "trip":
             metrics.ALARMS.labels(policy, change.signal, change.level).inc()

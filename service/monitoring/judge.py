@@ -22,7 +22,7 @@ Level = Literal["", "warning", "trip"]
 _REMEMBERED: Final = 20
 _CALM: Final = 2
 _IN_A_ROW: Final = 2
-_AT_ONCE: Final = frozenset({"reward", "range"})
+_AT_ONCE: Final = frozenset({"reward", "range", "too_good"})
 """Signals of which one window is enough for a warning; all others need two in a row."""
 
 
@@ -112,7 +112,8 @@ def changes(
 ) -> list[AlarmChange]:
     """Signals whose level is another one now."""
     found = []
-    for signal, alarm in after.items():
+    for signal in sorted(before.keys() | after.keys()):
+        alarm = after.get(signal, Alarm(since_ms=at_ms))
         was = before.get(signal, Alarm()).level
         if was != alarm.level:
             found.append(_change(signal, was, alarm, at_ms))

@@ -123,6 +123,10 @@ class Monitor:
         watching, trip = self._watching, read_trip(meta.trip)
         before = watching.alarms
         watching.follow_head(meta.lineage, trip, now_ms)
+        if watching.kept.is_to_forget:
+            await self._monitoring.forget_reference(policy.keys, meta.lineage)
+            watching.forget()
+            self._collector = None
         changed = changes(before, watching.alarms, now_ms)
         collector = await self._collect(policy)
         verdicts = await self._judge(policy, collector)
@@ -141,12 +145,8 @@ class Monitor:
     async def _collect(self, policy: Watched) -> Collector:
         """What windows are compared with, and the sampled decisions in their windows."""
         watching, lineage = self._watching, self._watching.kept.lineage
-        if watching.kept.is_to_forget:
-            await self._monitoring.forget_reference(policy.keys, lineage)
-            watching.forget()
-            self._collector = None
         if self._collector is None or self._collector.lineage != lineage:
-            self._collector = Collector(self._monitoring, policy.keys, lineage)
+            self._collector = Collector(self._monitoring, self._replay, policy.keys, lineage)
             await self._collector.load(watching)
         collector = self._collector
         watching.use(collector.references)
@@ -161,7 +161,7 @@ class Monitor:
     async def _judge(self, policy: Watched, collector: Collector) -> list[Verdict]:
         known = dataclasses.replace(collector.references)
         verdicts = self._watching.judge(collector.references)
-        await collector.freeze(known)
+        await collector.freeze(known, self._watching.parts)
         return verdicts
 
     async def _broken(self, policy: Watched) -> list[TooMuch]:

@@ -42,15 +42,15 @@ class MonitoringRepository:
 
     # -- references -------------------------------------------------------------------------------
 
-    async def reference(self, keys: PolicyKeys, lineage: int) -> StoredReference:
-        """What windows of a version line are compared with.
+    async def reference(self, keys: PolicyKeys, lineage: int, parts: str) -> StoredReference:
+        """What windows of a version line are compared with. `parts`: what rewards are made of now.
 
         Raises:
             msgspec.MsgspecError: another version of this program wrote it.
         """
         fields: Any = await self._client.hgetall(_reference(keys, lineage))
         named: dict[str, bytes] = {text(name): value for name, value in fields.items()}
-        outcomes, decisions, states = map(named.get, ("outcomes", "decisions", "states"))
+        outcomes, decisions, states = map(named.get, (outcomes_name(parts), "decisions", "states"))
         return StoredReference(
             None if outcomes is None else _packed_window(outcomes),
             None if decisions is None else _packed_window(decisions),
@@ -71,6 +71,10 @@ class MonitoringRepository:
     async def forget_reference(self, keys: PolicyKeys, lineage: int) -> None:
         """The next windows make another one."""
         await self._client.delete(_reference(keys, lineage), _rows(keys, lineage))
+
+    async def forget_rows(self, keys: PolicyKeys, lineage: int) -> None:
+        """Drops the observations that were put aside."""
+        await self._client.delete(_rows(keys, lineage))
 
     async def ask_to_forget(self, keys: PolicyKeys, event: Any) -> None:
         """Tells the worker, by the log, that another reference is wanted."""
@@ -139,6 +143,11 @@ class MonitoringRepository:
             for decision_id in ids:
                 pipe.hget(keys.decision_prefix + decision_id, "b")
             return await pipe.execute()
+
+
+def outcomes_name(parts: str) -> str:
+    """The reference of outcomes is one for each set of parts."""
+    return f"outcomes:{parts}"
 
 
 def _reference(keys: PolicyKeys, lineage: int) -> str:

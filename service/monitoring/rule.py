@@ -35,7 +35,9 @@ class MonitoringRule(Section):
 
     `window`: decisions in a window; a window of `window_s` seconds is closed with fewer, but with
     `least` or more. `kept`: windows that can be looked at. `reference`: sampled decisions, the first of a version line,
-    that the following are compared with. `baseline`: the mean reward that is expected; None freezes the
+    that the following are compared with. `reference_of`: whether states are compared with those of these
+    decisions, or with the first that the version line was trained on; a policy with a history has only the former.
+    `baseline`: the mean reward that is expected; None freezes the
     mean of the first `baseline_window` rewards of the live arm. `samples_per_s`: decisions that are read
     whole; of all others only the outcome is. `off`: signals that raise no alarm; `actions` and `rewards` are
     among them because both change while a policy learns. `p_value`: below this a comparison counts as
@@ -49,6 +51,7 @@ class MonitoringRule(Section):
     least: int = Field(100, ge=30)
     kept: int = Field(60, ge=5, le=1_000)
     reference: int = Field(4_000, ge=100, le=50_000)
+    reference_of: Literal["decisions", "training"] = "decisions"
     baseline: float | None = None
     baseline_window: int = Field(2_000, ge=30, le=100_000)
     samples_per_s: float = Field(50.0, gt=0, le=10_000)

@@ -8,6 +8,7 @@ verdicts = watching.judge(references)       closed windows beside the frozen one
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -158,6 +159,12 @@ class Watching:
         self.kept.last = PackedWindow.of(self._last) if self._last else None
         return _encode(self.kept)
 
+    @property
+    def parts(self) -> str:
+        """Names what the sums of outcomes are made of: those of other parts cannot be compared with them."""
+        names = "\n".join(Rewards.declared(self._config).parts)
+        return f"{zlib.crc32(names.encode()):08x}"
+
     def unpack(self, packed: PackedWindow) -> Window:
         """A window that this policy's signals made.
 
@@ -284,6 +291,7 @@ class Watching:
         if lineage != self.kept.lineage:
             if self.kept.lineage >= 0:
                 self._begin_anew()
+                self.kept.since_ms = now_ms
             self.kept.lineage = lineage
         arm: Literal["live", "fallback"] = "fallback" if trip else "live"
         if arm != self.kept.arm:

@@ -140,7 +140,7 @@ async def _publish_first(
     repository: PolicyRepository, artefacts: ArtefactStore, config: PolicyConfig, keys: PolicyKeys
 ) -> None:
     """An untrained version, so that the policy decides (and explores) from the first request."""
-    version = await repository.next_version(keys)
+    version, meta = await repository.next_version(keys), await repository.meta(keys)
     made_at = rfc3339(now_ms())
     snapshot = fresh_snapshot(config, version, made_at)
     artefacts.save(config.policy, version, snapshot)
@@ -152,6 +152,7 @@ async def _publish_first(
         feature_schema=config.agent.feature_schema,
         experience=0,
         updates=0,
+        lineage=meta.lineage if meta else 0,
     )
     await repository.publish(keys, description, promote=True)
 

@@ -28,7 +28,7 @@ from service.responses import json_response
 from service.rollout import logic, runner, shadows, views
 from service.rollout.logic import Asked, Moved, Stay
 from service.rollout.look import Look, Lookout
-from service.rollout.moves import Mover, start
+from service.rollout.moves import Mover, check_start, start
 from service.rollout.schemas import (
     AbortRequest,
     EventsView,
@@ -106,8 +106,10 @@ async def start_rollout(policy: str, service: ServiceDep, principal: Admin, body
     if meta is None:
         raise ServiceError("NotFound", "there is no such policy")
     config = read_config(meta.config)
-    if await service.policies.version(keys, version) is not None:
-        await _check_snapshot(service, policy, version, config)
+    description = await service.policies.version(keys, version)
+    quarantined = await service.policies.quarantined(keys)
+    check_start(meta, config, description, quarantined, at=asked.at)
+    await _check_snapshot(service, policy, version, config)
     await start(
         service.policies, keys, config, version,
         at=asked.at, who=principal.name, why=asked.why, at_ms=now_ms(),

@@ -6,8 +6,9 @@
     anything else                the candidate stays in the shadow; asked again when the log has grown
     out of patience              stop
 
-The baseline is the mean reward of the live version, less the declared margin. Only decisions made after the
-candidate was made are evaluated: it has learned from those before, and would look better on them than it is.
+The baseline is the mean reward of the live version since the candidate was made, less the declared margin. Only
+decisions made after the candidate was are evaluated: it has learned from those before, and would look better on
+them than it is.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from service.rollout.sums import RolloutSums
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the log holds. `rewards`: of decisions made after the candidate was. `grown`: how many times as many
-    these are as at the last evaluation. `live_mean`: reward of the live version, over `live_rewards` decisions."""
+    these are as at the last evaluation. `live_mean`: reward of the live version since then, over `live_rewards`
+    decisions."""
 
     rewards: int
     grown: float
@@ -33,8 +35,7 @@ class Standing:
 
     @classmethod
     def of(cls, sums: RolloutSums, candidate: int, live: int) -> Standing:
-        known = sums.kept.versions.get(live)
-        mean, count = (known.mean, known.count) if known else (0.0, 0)
+        mean, count = sums.mean_of(live, candidate)
         return cls(sums.rewards_since(candidate), sums.grown(candidate), mean, count)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import msgspec
+import structlog
 
 from service.clock import rfc3339
 from service.decisions.ids import new_id
@@ -18,6 +19,8 @@ from service.repository import PolicyKeys
 from service.rollout import logic
 from service.rollout.logic import Moved
 from service.rollout.sums import RolloutNote
+
+log = structlog.get_logger(__name__)
 
 ITSELF: Final = "rollout"
 """Who moves what no person moves."""
@@ -125,6 +128,7 @@ async def start(
     rollout = logic.begin(version, new_id(), config.rollout, at_ms, at=at)
     if not await Mover(policies, keys, meta, who, at_ms).start(rollout, why):
         raise ServiceError("RolloutRunning", "somebody else started one at the same time")
+    log.info("rollout_started", policy=keys.policy, version=version, at=at, who=who, why=why)
 
 
 def _note(
@@ -186,10 +190,11 @@ def _check_version(meta: PolicyMeta, config: PolicyConfig, description: VersionD
     if description.version == meta.live:
         detail = f"version {meta.live} is live already; name another one"
         raise InvalidError("/version", detail, field_code="live")
-    if description.feature_schema != config.agent.feature_schema:
+    is_of_another = description.lineage not in (0, meta.lineage)
+    if is_of_another or description.feature_schema != config.agent.feature_schema:
         detail = (
-            f"version {description.version} was made for {description.feature_schema}, and the policy "
-            f"now has {config.agent.feature_schema}; choose a version of the present model"
+            f"version {description.version} is of a model that the policy had before it was started "
+            "anew; choose a version of the present one"
         )
         raise InvalidError("/version", detail, field_code="another_model")
 

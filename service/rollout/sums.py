@@ -83,15 +83,25 @@ class StepSums(Struct, array_like=True):
 
 
 class VersionSums(Struct, array_like=True):
-    """Of one version where it decided for itself: how many rewards, and their mean."""
+    """Of one version where it decided for itself: how many rewards, and their sum."""
 
     count: int = 0
-    mean: float = 0.0
+    total: float = 0.0
+
+
+class Publication(Struct, array_like=True, frozen=True):
+    """What the log held when a version was published: `rewards`, and those of `live`, which decided then."""
+
+    rewards: int
+    live: int
+    count: int
+    total: float
 
 
 class Kept(Struct, array_like=True):
-    """All that is known of the log. `rewards`: decisions whose reward is known. `published`: how many that were
-    when a version was published. `newest`: the highest version; `tried`: the highest that ever set out."""
+    """All that is known of the log. `rewards`: decisions whose reward is known; `asked_at`: how many that were when
+    an evaluation was asked for. `newest`: the highest version; `tried`: the highest that ever set out. `live`:
+    what decided last."""
 
     rollout_id: str = ""
     candidate: int = 0
@@ -100,9 +110,10 @@ class Kept(Struct, array_like=True):
     asked_at: int = 0
     newest: int = 0
     tried: int = 0
+    live: int = 0
     steps: list[StepSums] = []
     versions: dict[int, VersionSums] = {}
-    published: dict[int, int] = {}
+    published: dict[int, Publication] = {}
 
 
 _joined = msgspec.msgpack.Decoder(JoinedEvent).decode
@@ -139,9 +150,11 @@ class RolloutSums:
         kept.rewards += 1
         sums = kept.versions.pop(joined.model_version, None) or VersionSums()
         sums.count += 1
-        sums.mean += (joined.reward - sums.mean) / sums.count
+        sums.total += joined.reward
         kept.versions[joined.model_version] = sums
         _forget_first(kept.versions)
+        if joined.arm == "live":
+            kept.live = joined.model_version
         step = self._step_of(joined.made_ms)
         if step is not None and (joined.arm == "canary") == (
             joined.model_version == kept.candidate
@@ -168,9 +181,11 @@ class RolloutSums:
             kept.candidate = 0
 
     def _publish(self, version: int) -> None:
-        self.kept.newest = max(self.kept.newest, version)
-        self.kept.published[version] = self.kept.rewards
-        _forget_first(self.kept.published)
+        kept = self.kept
+        kept.newest = max(kept.newest, version)
+        live = kept.versions.get(kept.live, VersionSums())
+        kept.published[version] = Publication(kept.rewards, kept.live, live.count, live.total)
+        _forget_first(kept.published)
 
     # -- what is asked of it ------------------------------------------------------------------------
 
@@ -180,14 +195,26 @@ class RolloutSums:
 
     def rewards_since(self, version: int) -> int:
         """About how many rewards decisions have that were made after `version` was."""
-        return self.kept.rewards - self.kept.published.get(version, 0)
+        return self.kept.rewards - self._publication(version).rewards
 
     def grown(self, version: int) -> float:
-        """How many times as many rewards there are as when an evaluation was asked for; infinite before that."""
-        before = self.kept.asked_at - self.kept.published.get(version, 0)
+        """How many times as many these are as when an evaluation was asked for; infinite before that."""
+        before = self.kept.asked_at - self._publication(version).rewards
         return self.rewards_since(version) / before if before > 0 else float("inf")
 
+    def mean_of(self, live: int, candidate: int) -> tuple[float, int]:
+        """Mean reward of version `live`, and of how many, since `candidate` was published: rewards may change with
+        time, and the candidate is evaluated on this time too."""
+        sums, then = self.kept.versions.get(live, VersionSums()), self._publication(candidate)
+        count, total = sums.count, sums.total
+        if then.live == live:
+            count, total = count - then.count, total - then.total
+        return (total / count if count else 0.0), count
 
-def _forget_first(known: dict[int, VersionSums] | dict[int, int]) -> None:
+    def _publication(self, version: int) -> Publication:
+        return self.kept.published.get(version, Publication(0, 0, 0, 0.0))
+
+
+def _forget_first(known: dict[int, VersionSums] | dict[int, Publication]) -> None:
     if len(known) > _VERSIONS:
         del known[next(iter(known))]

@@ -80,6 +80,7 @@ class Stage:
             feature_schema=self.config.agent.feature_schema,
             experience=0,
             updates=0,
+            lineage=(await self.meta()).lineage,
         )
         await self.policies.publish(self.keys, description, promote=promote)
         return version

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from agent_core.evaluation.diagnostics import WeightSums
+from agent_core.evaluation.diagnostics import WeightSums, weight_moments
 
 
 def test_weights_are_described_by_four_numbers() -> None:
@@ -46,3 +46,36 @@ def test_shards_add_up_to_the_whole() -> None:
     ratio = np.array([0.25, 4.0, 0.5, 1.0, 8.0])
 
     assert WeightSums.of(ratio[:2]).merged(WeightSums.of(ratio[2:])) == WeightSums.of(ratio)
+
+
+def test_what_the_weight_of_one_decision_should_be_follows_from_both_policies() -> None:
+    mean, variance = weight_moments(np.array([0.5, 0.3, 0.2]), np.array([0.8, 0.2, 0.0]))
+
+    # The third action is never tried: 0.2 is missing. 0.25 / 0.8 + 0.09 / 0.2 = 0.7625, less 0.64.
+    assert mean == pytest.approx(0.8)
+    assert variance == pytest.approx(0.1225)
+
+
+def test_a_rare_weight_that_was_not_seen_is_no_reason_to_doubt() -> None:
+    # The target mostly does what the log tries once in a hundred decisions: 99 weights of 0.01 / 0.99 and,
+    # expected once, one of 99. Here it never came.
+    ours, theirs = np.array([0.01, 0.99]), np.array([0.99, 0.01])
+    ratio, moments = np.full(100, 0.01 / 0.99), np.tile(weight_moments(ours, theirs), (100, 1))
+
+    seen, known = WeightSums.of(ratio), WeightSums.of(ratio, moments)
+
+    # 0.0001 / 0.99 + 0.9801 / 0.01 - 1 = 97.01 for each of 100.
+    assert seen.mean_error == pytest.approx(0.0, abs=1e-9)
+    assert known.mean_error == pytest.approx(math.sqrt(97.0101 / 100), rel=1e-4)
+    assert known.expected_mean == pytest.approx(1.0)
+
+
+def test_what_should_be_is_known_only_where_every_shard_knows_it() -> None:
+    ratio, moments = np.array([0.5, 1.5]), np.array([[1.0, 0.2], [0.9, 0.4]])
+    known = WeightSums.of(ratio, moments)
+
+    both = known.merged(WeightSums.of(ratio, moments))
+
+    assert (both.means, both.variances) == (pytest.approx(3.8), pytest.approx(1.2))
+    assert both.expected_mean == pytest.approx(0.95)
+    assert known.merged(WeightSums.of(ratio)).means is None

@@ -38,6 +38,17 @@ def test_a_thin_log_answers_nothing_however_high_the_bound() -> None:
     assert report.weights is weights
 
 
+def test_what_the_log_never_tried_is_no_evidence() -> None:
+    moments = np.tile([0.9, 0.01], (100, 1))
+    weights = WeightSums.of(np.full(100, 0.9), moments)
+
+    report = judged(_QUESTION, _AGREEING, weights, lower=0.9)
+
+    assert report.verdict == "not enough evidence"
+    (reason,) = report.reasons
+    assert reason.startswith("of what the target does, 10.0% was never tried")
+
+
 def test_weights_that_are_not_one_on_average_are_no_evidence() -> None:
     # 0.8 with a standard deviation of 0.2: an error of 0.02, and ten of them off.
     weights = WeightSums.of(np.tile([0.6, 1.0], 50))

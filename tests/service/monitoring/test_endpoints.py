@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -120,7 +121,7 @@ async def test_another_reference_is_asked_for_in_the_audit(
     answer = await home.post(f"{_HOME}/monitoring/forget", json={"why": "prices went up"})
 
     assert answer.status_code == 202
-    newest = await redis_client.xrevrange(PolicyKeys("home").audit, count=1)
+    newest: Any = await redis_client.xrevrange(PolicyKeys("home").audit, count=1)
     assert b"prices went up" in newest[0][1][b"b"]
 
 

@@ -65,7 +65,7 @@ def _reading(verdict: Verdict, signal: str, kind: str = "") -> Reading:
 
 
 def _clicks(rate: float, count: int, seed: int = 0) -> list[float]:
-    return (np.random.default_rng(seed).random(count) < rate).astype(float).tolist()
+    return [float(one < rate) for one in np.random.default_rng(seed).random(count)]
 
 
 # -- rewards ------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_a_jump_is_too_good_to_be_true() -> None:
     bench.feed(outcomes(_clicks(0.1, 700)))
     assert bench.level("too_good") == ""
 
-    bench.feed(outcomes([1.0] * 100) + outcomes([10.0] * 100))
+    bench.feed(outcomes([1.0] * 100))
 
     assert bench.level("too_good") == "warning"
 

@@ -26,7 +26,9 @@ def open_stage(redis_client: Redis, tmp_path: Path, api: httpx.AsyncClient) -> O
 
     async def opened(approval: dict[str, Any] | None = None, **rollout: Any) -> Stage:
         rule = {"gate": None, "steps": STEPS, "margin": 0.05, "least_rewards": 50} | rollout
-        more: dict[str, Any] = {} if approval is None else {"approval": approval}
+        more: dict[str, Any] = (
+            {"approval": approval, "learning": {"auto_promote": False}} if approval else {}
+        )
         stage = Stage(redis_client, tmp_path, neural(rollout=rule, **more))
         await stage.register()
         await stage.publish()
@@ -131,19 +133,31 @@ async def test_a_quarantined_version_does_not_set_out(
     assert "quarantined" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agent": neural()["agent"] | {"observation": {"kind": "vector", "dim": 3}}},
+        {
+            "reward": {"wait_s": 60, "default": 1.0}
+        },  # the same network, and what it earns counts otherwise
+    ],
+)
 async def test_a_version_of_another_model_does_not_set_out(
-    api: httpx.AsyncClient, open_stage: Open
+    api: httpx.AsyncClient, open_stage: Open, change: dict[str, Any]
 ) -> None:
     stage = await open_stage()
-    other = neural(rollout={"gate": None, "steps": STEPS})
-    other["agent"] = other["agent"] | {"observation": {"kind": "vector", "dim": 3}}
-    answer = await api.put("/v1/policies/home", params={"restart": "true"}, json=other)
+    answer = await api.put(
+        "/v1/policies/home",
+        params={"restart": "true"},
+        json=neural(rollout={"gate": None, "steps": STEPS}) | change,
+    )
     assert answer.status_code == 200, answer.text
     assert (await stage.meta()).live == 3
 
     refused = await start(api)
 
-    assert refused.status_code == 409 or refused.json()["errors"][0]["code"] == "another_model"
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["code"] == "another_model"
 
 
 async def test_a_version_that_no_server_can_load_does_not_set_out(

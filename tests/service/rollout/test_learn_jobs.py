@@ -46,10 +46,12 @@ async def test_a_second_candidate_waits_and_the_job_says_why(
         open_studio(redis_url, tmp_path, bandit() | ON_REQUEST) as studio,
         studio.learner(),
     ):
-        for job, seed in (("one", 0), ("two", 1)):
-            await studio.append(studio.made_up(30, seed=seed))
-            await studio.ask(job, promote="gate")
-            report = await studio.ended(job)
+        await studio.append(studio.made_up(30))
+        await studio.ask("one", promote="gate")
+        await studio.ended("one")
+        await studio.append(studio.made_up(30, seed=1))
+        await studio.ask("two", promote="gate")
+        report = await studio.ended("two")
 
     assert report.verdict is not None
     assert report.verdict.startswith("candidate, no rollout: version 2 is on its way")

@@ -26,10 +26,12 @@ GOOD, BAD = [1.0, 0.9, 0.8] * 40, [0.1, 0.0, 0.2] * 40
 def open_stage(redis_client: Redis, tmp_path: Path) -> Open:
     """A policy whose version 1 is live and whose version 2 is a candidate."""
 
-    async def opened(**rollout: Any) -> Stage:
+    async def opened(approval: dict[str, Any] | None = None, **rollout: Any) -> Stage:
         rule = {"gate": None, "steps": STEPS, "margin": 0.05, "least_rewards": 50} | rollout
-        more = {"approval": rule.pop("approval")} if "approval" in rule else {}
-        stage = Stage(redis_client, tmp_path, neural(rollout=rule, **more))
+        more: dict[str, Any] = {"approval": approval} if approval else {}
+        stage = Stage(
+            redis_client, tmp_path, neural(rollout=rule, learning={"auto_promote": False}, **more)
+        )
         await stage.register()
         await stage.publish()
         return stage

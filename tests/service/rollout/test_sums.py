@@ -15,7 +15,7 @@ from service.following.observer import LogEvent
 from service.joining.logic import JoinedEvent, Outcome
 from service.policies.head import Rollout
 from service.policies.schemas import PolicyEvent
-from service.rollout.sums import RolloutNote, RolloutSums, VersionSums
+from service.rollout.sums import RolloutNote, RolloutSums
 
 _numbers = count(1)
 
@@ -109,12 +109,22 @@ def test_another_rollout_begins_from_nothing() -> None:
     assert sums.kept.to == "candidate"
 
 
-def test_a_version_has_the_mean_of_what_it_decided() -> None:
+def test_the_mean_of_the_live_version_is_that_since_the_candidate_was_published() -> None:
     sums = RolloutSums()
 
-    sums.take([joined(reward=1.0), joined(reward=0.0), joined("canary", 0.5)])
+    sums.take([joined(reward=9.0), published(2), joined(reward=1.0), joined(reward=0.0)])
 
-    assert sums.kept.versions == {1: VersionSums(2, 0.5), 2: VersionSums(1, 0.5)}
+    assert sums.mean_of(1, 2) == (0.5, 2)
+    assert sums.mean_of(1, 7) == (10 / 3, 3)  # nobody knows when 7 was published: all that there is
+    assert sums.mean_of(5, 2) == (0.0, 0)
+
+
+def test_a_version_that_went_live_later_has_all_of_its_rewards() -> None:
+    sums = RolloutSums()
+
+    sums.take([joined(reward=9.0), published(3), joined("canary", 2.0), joined("canary", 4.0)])
+
+    assert sums.mean_of(2, 3) == (3.0, 2)
 
 
 def test_growth_counts_rewards_since_the_candidate_was_made() -> None:

@@ -109,7 +109,9 @@ def test_policies_that_just_keep_their_budget_are_seldom_tripped() -> None:
     rule = ConstraintRule(budget=0.1, alpha=0.05)
     random = np.random.default_rng(0)
 
-    runs = [after(Evidence(), rule, (random.random(2_000) < 0.1) * 1.0) for _ in range(400)]
+    runs = [
+        after(Evidence(), rule, (random.random(2_000) < 0.1).astype(np.float64)) for _ in range(400)
+    ]
 
     # Ville: 5 % at most. Of 400 runs that is 20, and 20 + 3 * 4.4 with chance.
     assert sum(is_broken(one, rule) for one in runs) <= 33

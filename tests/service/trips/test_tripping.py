@@ -24,7 +24,7 @@ async def _stage(client: Redis, **changes: Any) -> Stage:
 
 
 def _clicks(rate: float, count: int, seed: int = 0) -> list[float]:
-    return (np.random.default_rng(seed).random(count) < rate).astype(float).tolist()
+    return [float(one < rate) for one in np.random.default_rng(seed).random(count)]
 
 
 async def test_a_broken_reward_feed_trips_and_the_declared_rule_ends_it(

@@ -1,0 +1,109 @@
+"""One log, evaluated in this process, by two, and as Ray tasks by two workers: the same report every time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+
+import numpy as np
+from msgspec import Struct
+
+from agent_core.types import ActionSet
+from service.evaluation.evaluate import evaluate
+from service.evaluation.known import Known
+from service.evaluation.parallel import Run, in_turn, processes
+from service.evaluation.schemas import EvaluationReport, EvaluationRequest
+from service.evaluation.steps import LoggedStep, RefusedRow
+from service.evaluation.targets import named
+
+_ACTIONS = 10
+_NUMBERS = 16
+
+
+class Timing(Struct, frozen=True):
+    """`seconds`: of the second of two evaluations, so that processes have started. `is_same`: whether the report
+    is equal to the last bit to that of one process."""
+
+    how: str
+    decisions: int
+    seconds: float
+    decisions_per_s: float
+    is_same: bool
+
+
+@dataclass
+class Synthetic:
+    """Decisions among ten actions with 16 numbers each."""
+
+    decisions: int
+    refused: list[RefusedRow] = field(default_factory=list)
+    skipped: Mapping[str, int] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int | None:
+        return self.decisions
+
+    def __iter__(self) -> Iterator[LoggedStep]:
+        generator = np.random.default_rng(0)
+        features = generator.normal(size=(_ACTIONS, _NUMBERS)).astype(np.float32)
+        actions = ActionSet(tuple(map(str, range(_ACTIONS))), features)
+        target = generator.dirichlet(np.ones(_ACTIONS))
+        behaviour = np.full(_ACTIONS, 1 / _ACTIONS)
+        for i in range(self.decisions):
+            state = generator.normal(size=_NUMBERS).astype(np.float32)
+            action = int(generator.integers(_ACTIONS))
+            reward = float(generator.random() < 1 / (1 + np.exp(-state @ features[action] / 4)))
+            yield LoggedStep(
+                f"row {i}", f"d{i}", i, state, actions, action, 1 / _ACTIONS, reward,
+                behaviour=behaviour, target=target,
+            )  # fmt: skip
+
+
+def timings(decisions: int) -> list[Timing]:
+    """Ray is left out where it is not installed."""
+    alone = _timed("this process", decisions, _here(), None)
+    two = _timed("two processes", decisions, processes(2), alone[1])
+    found = [alone[0], two[0]]
+    if find_spec("ray") is not None:
+        found.append(_timed("Ray, two workers", decisions, _ray(), alone[1])[0])
+    return found
+
+
+@contextmanager
+def _here() -> Iterator[Run]:
+    yield in_turn
+
+
+@contextmanager
+def _ray() -> Iterator[Run]:
+    import ray
+
+    from service.evaluation.on_ray import on_ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        yield on_ray()
+    finally:
+        ray.shutdown()
+
+
+def _timed(
+    how: str,
+    decisions: int,
+    workers: AbstractContextManager[Run],
+    expected: EvaluationReport | None,
+) -> tuple[Timing, EvaluationReport]:
+    request = EvaluationRequest(target="logged")
+    with workers as run:
+        for _ in range(2):
+            begin_s = time.perf_counter()
+            source = Synthetic(decisions)
+            report = evaluate(source, named("logged"), request, Known("made up"), run=run)
+            seconds = time.perf_counter() - begin_s
+    return Timing(
+        how, decisions, seconds, decisions / seconds, report == (expected or report)
+    ), report
