@@ -121,6 +121,9 @@ def evaluate(
     format: Annotated[
         str | None, typer.Option(help="archive, jsonl or dsjson; by default as the name says.")
     ] = None,
+    kind: Annotated[
+        str, typer.Option(help="decision, or shadow: those that another system told of.")
+    ] = "decision",
     baseline: Annotated[
         str, typer.Option(help="The value to be better than; or logged.")
     ] = "logged",
@@ -152,6 +155,7 @@ def evaluate(
         "target": target,
         "policy": policy,
         "greedy": greedy,
+        "kind": kind,
         "baseline": baseline,
         "estimators": [name for name in estimators.split(",") if name],
         "delta": delta,

@@ -104,7 +104,7 @@ JOIN_SHARE: Final = Gauge(
     "nacre_join_share", "Share of the window's decisions with this outcome", ["policy", "outcome"]
 )
 FOLLOWER_LAG: Final = Gauge(
-    "nacre_follower_lag_events", "Events of the log that watching has not read", ["policy"]
+    "nacre_follower_lag_seconds", "Age of what watching has read while more waits", ["policy"]
 )
 FOLLOWER_MISSED: Final = Counter(
     "nacre_follower_missed", "Gaps: the log was trimmed before watching had read it", ["policy"]

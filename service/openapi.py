@@ -113,7 +113,12 @@ OPERATIONS: Final = (
 
 def document(version: str) -> dict[str, Any]:
     """The whole OpenAPI 3.1 document."""
-    types = [one for op in OPERATIONS for one in (op.request, op.accepted, *_forms(op)) if one is not None]
+    types = [
+        one
+        for op in OPERATIONS
+        for one in (op.request, op.accepted, *_forms(op))
+        if one is not None
+    ]
     unique = list({id(one): one for one in [*types, Problem]}.values())
     schemas, components = msgspec.json.schema_components(
         unique, ref_template="#/components/schemas/{name}"

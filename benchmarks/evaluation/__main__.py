@@ -35,7 +35,7 @@ def main() -> int:
         headline=told.headline(found) if found else None,
         missing=missing,
         runs=found,
-        timings=timings(5_000 if options.quick else 100_000),
+        timings=timings(5_000 if options.quick else 30_000),
     )
     _print(report, console)
     if options.json is not None:

@@ -358,9 +358,10 @@ _DRIFT: Final = [
     ),
     Panel(
         "Watching is behind by",
-        "Events of the log that are not yet read.",
-        [_gauge("nacre_follower_lag_events")],
+        "Age of the newest event of the log that was read; 0 where all of it was.",
+        [_gauge("nacre_follower_lag_seconds")],
         width=12,
+        unit="s",
     ),
     Panel(
         "Gaps in what was watched",

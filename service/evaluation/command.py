@@ -167,9 +167,10 @@ def _write(report: EvaluationReport, output: Output) -> None:
 
 def _print(report: EvaluationReport) -> None:
     console = Console()
-    table = Table("estimator", "value", "low", "high", title=escape(f"{report.target} on {report.log}"))  # fmt: skip
+    table = Table("estimator", "value", "low", "high", title=escape(f"{report.target} on {report.log}"), caption="* biased on purpose; its interval does not know")  # fmt: skip
     for one in report.estimates:
-        table.add_row(one.estimator, *(_number(n) for n in (one.value, one.low, one.high)))
+        name = f"{one.estimator} *" if one.is_biased else one.estimator
+        table.add_row(name, *(_number(n) for n in (one.value, one.low, one.high)))
     console.print(table)
     facts = {
         "baseline": _number(report.baseline),

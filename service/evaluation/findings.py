@@ -101,7 +101,7 @@ def report_of(findings: Findings) -> EvaluationReport:
         effective_rows=evidence.weights.effective_size,
         logged=logged.value,
         logged_error=_finite(logged.standard_error),
-        estimates=[_estimate(name, one, request.delta) for name, one in found.items()],
+        estimates=[_estimate(one, found[one.name], request.delta) for one in plan.estimators],
         bounds=dict(bounds),
         weights=_weights(evidence),
         over_time=_over_time(plan, evidence),
@@ -176,17 +176,18 @@ def _magic(evidence: Evidence) -> Estimate:
     return blended(partial, blend(partial, plain_replicates(sums)))
 
 
-def _estimate(name: str, found: _Found, delta: float) -> EstimateReport:
+def _estimate(estimator: Estimator, found: _Found, delta: float) -> EstimateReport:
     estimate = found.estimate
     error = _finite(estimate.standard_error)
     low = _student(estimate, delta / 2)
     high = None if low is None else 2 * estimate.value - low
     return EstimateReport(
-        estimator=name,
+        estimator=estimator.name,
         value=_finite(estimate.value),
         standard_error=error,
         low=low,
         high=high,
+        is_biased=estimator.is_biased,
         parameter=found.parameter,
     )
 

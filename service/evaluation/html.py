@@ -8,7 +8,7 @@ from typing import Final
 
 from service.clock import rfc3339
 from service.evaluation.drawing import Axis, Curve, Interval, bars, curves, forest, numbers_axis
-from service.evaluation.schemas import EvaluationReport, Verdict, WeightReport
+from service.evaluation.schemas import EstimateReport, EvaluationReport, Verdict, WeightReport
 
 _TONES: Final[dict[Verdict, str]] = {
     "better": "good",
@@ -100,21 +100,28 @@ def _numbers(report: EvaluationReport) -> str:
 
 def _estimates(report: EvaluationReport) -> str:
     known = [one for one in report.estimates if one.value is not None]
-    rows = [Interval(one.estimator, one.value, one.low, one.high) for one in known if one.value is not None]  # fmt: skip
+    rows = [Interval(_starred(one), one.value, one.low, one.high) for one in known if one.value is not None]  # fmt: skip
     drawn = forest(rows, report.baseline, "Estimates with intervals") if rows else ""
     table = _table(
         ("estimator", "value", "standard error", "low", "high", "parameter"),
         [
             (
-                one.estimator,
+                _starred(one),
                 *(_number(n) for n in (one.value, one.standard_error, one.low, one.high)),
                 "" if one.parameter is None else f"{one.parameter:g}",
             )
             for one in report.estimates
         ],
     )
-    note = f"Intervals hold with a probability of {1 - report.delta:.4g}, the dashed line is the baseline."
+    note = (
+        f"Intervals hold with a probability of {1 - report.delta:.4g}, but for estimators with a star: these trade "
+        "bias for variance, which their intervals do not know. The dashed line is the baseline."
+    )
     return f'<section><h2>Estimates</h2>{drawn}{table}<p class="dim">{escape(note)}</p></section>'
+
+
+def _starred(one: EstimateReport) -> str:
+    return f"{one.estimator} *" if one.is_biased else one.estimator
 
 
 def _bounds(report: EvaluationReport) -> str:

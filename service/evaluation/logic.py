@@ -62,6 +62,7 @@ def arguments(request: EvaluationRequest, report: Path) -> list[str]:
     weights = request.weights
     options = {
         "policy": request.policy,
+        "kind": request.kind,
         "baseline": _text(request.baseline),
         "estimators": ",".join(request.estimators),
         "delta": _text(request.delta),

@@ -206,7 +206,7 @@ def _source(
         )
     policy = registered.config.policy
     schema = None if registered.target is None else read_config(registered.target.config).agent.feature_schema  # fmt: skip
-    choice = Choice(period=period, weights=request.weights, feature_schema=schema)
+    choice = Choice(request.kind, period, request.weights, schema)
     if place.path is None:
         with open_live(settings.redis_url, settings.archive, policy, choice) as live:
             yield live

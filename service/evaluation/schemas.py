@@ -27,7 +27,7 @@ class EvaluationRequest(Strict, frozen=True):
     """Asks what a policy would have earned on the decisions of a log.
 
     `target`: a version, as `7` or `digits@7`, or `uniform`, `behaviour`, `logged`. `greedy`: without its
-    exploration. `baseline`: the value to be better than, per decision or per episode; `logged` is the mean of
+    exploration. `kind`: of decisions, the policy's own or those that another system told it of. `baseline`: the value to be better than, per decision or per episode; `logged` is the mean of
     the log. `estimators`: by name; none asks for those that suit the log. `delta`: how often a bound may be
     wrong. `bound`: the one that must reach the baseline. `effective_rows`: what the log must be worth.
     `since`, `until`: RFC 3339, of decisions. `weights`: of the components of rewards, in place of the policy's.
@@ -37,6 +37,7 @@ class EvaluationRequest(Strict, frozen=True):
     target: Annotated[str, Meta(min_length=1, max_length=256)]
     policy: Id | None = None
     greedy: bool = False
+    kind: Literal["decision", "shadow"] = "decision"
     baseline: float | Literal["logged"] = "logged"
     estimators: Annotated[list[str], Meta(max_length=32)] = []
     delta: Delta = 0.05
@@ -51,13 +52,15 @@ class EvaluationRequest(Strict, frozen=True):
 
 class EstimateReport(Struct, frozen=True, kw_only=True):
     """One estimator. `value`, `low`, `high`: of the target, with Student's interval of both sides at `delta`
-    together; null where the log says nothing. `parameter`: what SLOPE chose, where it had a choice."""
+    together; null where the log says nothing. `is_biased`: whether it trades bias for variance, which its interval
+    does not know. `parameter`: what SLOPE chose, where it had a choice."""
 
     estimator: str
     value: float | None
     standard_error: float | None
     low: float | None
     high: float | None
+    is_biased: bool
     parameter: float | None = None
 
 

@@ -59,7 +59,10 @@ class Follower:
             await self._take(policy, one, events)
         for observer in one.observers.values():
             await observer.act(policy, now_ms)
-        return len(events) == _PAGE
+        is_more = len(events) == _PAGE
+        lag_ms = now_ms - one.position.ms if is_more else 0
+        metrics.FOLLOWER_LAG.labels(policy.keys.policy).set(max(0, lag_ms) / 1000)
+        return is_more
 
     async def _take(self, policy: Watched, one: _Followed, events: Sequence[LogEvent]) -> None:
         try:

@@ -57,7 +57,9 @@ async def learn(service: ServiceDep, principal: Learner, body: Body) -> Response
 
 def _check_promotion(asked: LearnRequest, config: PolicyConfig) -> None:
     if asked.promote == "live" and config.approval is not None and config.approval.promotions:
-        detail = "the policy asks a person before a version goes live; use `gate`, which asks for it"
+        detail = (
+            "the policy asks a person before a version goes live; use `gate`, which asks for it"
+        )
         raise InvalidError("/promote", detail, field_code="needs_approval")
 
 

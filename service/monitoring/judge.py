@@ -73,17 +73,28 @@ def needs_of(config: PolicyConfig) -> dict[str, Need]:
     return found
 
 
+def silent_in(config: PolicyConfig) -> frozenset[str]:
+    """Signals that raise no alarm: as declared, or those that learning itself changes. A sequential policy also makes its
+    own states, and those of an episode resemble each other, so windows are never alike."""
+    declared = config.monitoring.silent
+    if declared is not None:
+        return frozenset(declared)
+    is_sequential = "sequential" in config.agent.policy_learner.capabilities
+    makes_states = is_sequential and config.trips.state is None
+    return frozenset({"actions", "rewards", *({"states"} if makes_states else ())})
+
+
 def judged(
     alarms: Mapping[str, Alarm],
     readings: Sequence[Reading],
     needs: Mapping[str, Need],
-    off: frozenset[str],
+    silent: frozenset[str],
     at_ms: int,
 ) -> dict[str, Alarm]:
     """The alarms after one more window. Signals that it says nothing of stay as they are."""
     by_signal: defaultdict[str, list[Reading]] = defaultdict(list)
     for reading in readings:
-        if reading.signal not in off:
+        if reading.signal not in silent:
             by_signal[reading.signal].append(reading)
     after = dict(alarms)
     for signal, said in by_signal.items():

@@ -17,26 +17,22 @@ import structlog
 from redis.asyncio import Redis
 
 from service import metrics
-from service.clock import parse_ms
 from service.decisions.ids import new_id
 from service.decisions.records import decode_record
 from service.following.observer import LogEvent, Observer
 from service.joining.frames import Frames
 from service.joining.joiner import Watched
-from service.learning.repository import LearningRepository
-from service.learning.schemas import JobRequest, Until
 from service.monitoring import gauges, views
 from service.monitoring.encoding import encoded
 from service.monitoring.judge import Alarm, AlarmChange, changes
 from service.monitoring.references import Collector
 from service.monitoring.repository import MonitoringRepository
-from service.monitoring.retraining import Need, why_retrain
+from service.monitoring.retrainer import Retrainer
 from service.monitoring.rows import sample_of
 from service.monitoring.watching import Verdict, Watching, read_kept
 from service.policies.head import Trip, read_trip
 from service.policies.repository import PolicyMeta, PolicyRepository
 from service.replay.repository import ReplayRepository
-from service.repository import PolicyKeys
 from service.trips import runner
 from service.trips.constraints import TooMuch
 from service.trips.logic import recovery_of, trip_of
@@ -58,22 +54,30 @@ class Monitors:
         self._policies = PolicyRepository(client)
         self._frames = Frames(self._policies)
         self._monitoring = MonitoringRepository(client)
-        self._learning = LearningRepository(client)
         self._replay = ReplayRepository(client)
+        self._retrainer = Retrainer(client, announce)
         self._announce = announce
 
     def open(self, policy: Watched, state: bytes) -> Observer | None:
         """The monitor of `policy` as it is declared now."""
-        watching = Watching(policy.config, read_kept(state, policy.config))
+        watching = _watching(policy, state)
         return Monitor(
             watching,
             self._policies,
             self._frames,
             self._monitoring,
-            self._learning,
             self._replay,
+            self._retrainer,
             self._announce,
         )
+
+
+def _watching(policy: Watched, state: bytes) -> Watching:
+    try:
+        return Watching(policy.config, read_kept(state, policy.config))
+    except (KeyError, ValueError) as error:  # sums of another version of this program
+        log.warning("watching_begins_anew", policy=policy.keys.policy, why=str(error))
+        return Watching(policy.config, read_kept(b"", policy.config))
 
 
 class Monitor:
@@ -85,16 +89,16 @@ class Monitor:
         policies: PolicyRepository,
         frames: Frames,
         monitoring: MonitoringRepository,
-        learning: LearningRepository,
         replay: ReplayRepository,
+        retrainer: Retrainer,
         announce: Announce,
     ) -> None:
         self._watching = watching
         self._policies = policies
         self._frames = frames
         self._monitoring = monitoring
-        self._learning = learning
         self._replay = replay
+        self._retrainer = retrainer
         self._announce = announce
         self._collector: Collector | None = None
         self._violations: dict[str, int] = {
@@ -138,7 +142,10 @@ class Monitor:
         changed += changes(before, watching.alarms, now_ms)
         await self._tell(policy, collector, verdicts, changed, now_ms)
         await self._move(policy, meta, trip, now_ms)
-        await self._retrain(policy, meta, now_ms)
+        kept = watching.kept
+        kept.asked_ms = await self._retrainer.look(
+            policy, meta, kept.streak, watching.alarms, kept.asked_ms, now_ms
+        )
 
     # -- looking --------------------------------------------------------------
 
@@ -247,32 +254,3 @@ class Monitor:
                 why=why,
                 now_ms=now_ms,
             )
-
-    async def _retrain(self, policy: Watched, meta: PolicyMeta, now_ms: int) -> None:
-        """Asks for a candidate; where one is being trained already, a little later."""
-        rule, kept = policy.config.monitoring.retrain, self._watching.kept
-        if rule is None:
-            return
-        newest, appended = await self._replay.end(policy.keys)
-        published = await self._learning.published(policy.keys)
-        need = Need(
-            streak=kept.streak,
-            alarms=self._watching.alarms,
-            asked_ms=kept.asked_ms,
-            live_age_s=await self._live_age_s(policy.keys, meta, now_ms),
-            fresh=appended - (published.offset if published else 0),
-        )
-        why = why_retrain(rule, need, now_ms)
-        if not why:
-            return
-        name = policy.keys.policy
-        job_id = f"{name}.{new_id()}"
-        request = JobRequest(job_id, name, Until(), "none", False, now_ms, newest, appended)
-        if await self._learning.create(policy.keys, request) is None:
-            kept.asked_ms = now_ms
-            log.info("retraining_asked", policy=name, job=job_id, why=why)
-            self._announce("retraining.asked", name, {"job_id": job_id, "why": why})
-
-    async def _live_age_s(self, keys: PolicyKeys, meta: PolicyMeta, now_ms: int) -> float:
-        live = await self._policies.version(keys, meta.live) if meta.live else None
-        return (now_ms - parse_ms(live.made_at)) / 1000 if live else 0.0

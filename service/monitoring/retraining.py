@@ -14,13 +14,15 @@ from service.monitoring.rule import RetrainRule
 class Need(Struct, frozen=True, kw_only=True):
     """What is known when it is asked. `streak`: windows in a row with other states. `asked_ms`: when training was asked
     for last, 0 for never. `live_age_s`: of the live version, 0 where there is none. `fresh`: transitions that no
-    version knows."""
+    version knows. `effective_share`: what a decision of the log is worth for the live version, by its newest
+    evaluation; None without one."""
 
     streak: int
     alarms: Mapping[str, Alarm]
     asked_ms: int
     live_age_s: float
     fresh: int
+    effective_share: float | None = None
 
 
 def why_retrain(rule: RetrainRule, need: Need, now_ms: int) -> str:
@@ -31,6 +33,9 @@ def why_retrain(rule: RetrainRule, need: Need, now_ms: int) -> str:
         return f"states were unlike the reference in {need.streak} windows in a row"
     if rule.on_value_error and need.alarms.get("value_error", Alarm()).level:
         return "rewards are not what the policy expects any more"
+    share = need.effective_share
+    if rule.effective_share is not None and share is not None and share < rule.effective_share:
+        return f"a decision of the log is worth {share:.2g} of one of the live version's own"
     is_old = rule.oldest_s is not None and need.live_age_s > rule.oldest_s
     if is_old and need.fresh >= rule.fresh:
         return f"the live version is {need.live_age_s:.0f} s old, and {need.fresh} transitions wait"

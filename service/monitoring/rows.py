@@ -19,7 +19,7 @@ from service.joining.logic import JoinedEvent
 CELLS: Final = 64
 """Actions are counted by a hash of their id: catalogs grow, and this does not."""
 _DRAWN: Final = frozenset({"policy", "explore", "fallback"})
-_NUMBERS: Final = "<f4"
+_NUMBERS: Final = "<f8"
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):
@@ -140,7 +140,7 @@ def choices_of(rows: Sequence[Seen]) -> tuple[Choices, Integers] | None:
     choices = Choices(
         np.array([one.position for one in drawn]),
         np.array([one.propensity for one in drawn]),
-        probability.astype(np.float64),
+        probability,
         np.concatenate([[0], np.cumsum(sizes)]),
     )
     cells = np.frombuffer(b"".join(one.cells for one in drawn), np.uint8)

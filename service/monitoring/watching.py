@@ -25,7 +25,7 @@ from service.feedback.ledger import decode_entry
 from service.feedback.logic import RewardEvent
 from service.following.observer import LogEvent
 from service.joining.logic import JoinedEvent
-from service.monitoring.judge import Alarm, Need, judged, needs_of, recovered, tripped
+from service.monitoring.judge import Alarm, Need, judged, needs_of, recovered, silent_in, tripped
 from service.monitoring.packing import Sums
 from service.monitoring.readings import Reading, finite
 from service.monitoring.rows import Outcome, Sample, Seen, sample_of
@@ -137,7 +137,7 @@ class Watching:
         self._fresh: list[JoinedEvent] = []
         self._states = States(None, config.monitoring.p_value)
         self._needs = needs_of(config)
-        self._off = frozenset[str](config.monitoring.off)
+        self._silent = silent_in(config)
         rule = config.monitoring
         duration_ms = None if rule.window_s is None else int(rule.window_s * 1000)
         self.outcomes = Series[Outcome](rule.window, duration_ms, rule.least, self._outcome_sums)
@@ -234,19 +234,20 @@ class Watching:
             self._fresh.append(joined)
             if self.is_judged(joined.arm) and joined.made_ms >= self.kept.since_ms:
                 outcomes.append(Outcome(at_ms, joined))
+                # Once more: a reward may come before its decision, and several may be too much only together.
+                self._check_limits(event.decision_id, joined.cost, joined.components)
         elif event.type == "trip":
             self.kept.moves = [*self.kept.moves, _policy_event(event.body)][-_PENDING:]
         elif event.type == "monitoring":
             self.kept.is_to_forget = True
-        elif event.type == "reward" and self._has_hard_limits:
+        elif event.type == "reward" and self._config.trips.constraints:
             entry = decode_entry(_reward(event.body).entry)
-            rules = self._config.trips.constraints
-            found = too_much(rules, event.decision_id, entry.cost, entry.components)
-            self.kept.too_much = [*self.kept.too_much, *found][-_PENDING:]
+            self._check_limits(event.decision_id, entry.cost, entry.components)
 
-    @property
-    def _has_hard_limits(self) -> bool:
-        return any(rule.most is not None for rule in self._config.trips.constraints.values())
+    def _check_limits(self, decision_id: str, cost: float, parts: Mapping[str, float]) -> None:
+        found = too_much(self._config.trips.constraints, decision_id, cost, parts)
+        if found:
+            self.kept.too_much = [*self.kept.too_much, *found][-_PENDING:]
 
     def is_judged(self, arm: str) -> bool:
         """Whether `arm` is the one that is judged now: the live one, or the fallback of a tripped policy."""
@@ -353,7 +354,9 @@ class Watching:
     def _judge(self, kind: WindowKind, window: Window, reference: Window | None) -> Verdict:
         readings = self.readings(kind, window, reference)
         before = dict(self.kept.alarms)
-        self.kept.alarms = judged(before, readings, self._live_needs(), self._off, window.ended_ms)
+        self.kept.alarms = judged(
+            before, readings, self._live_needs(), self._silent, window.ended_ms
+        )
         return Verdict(kind, window, readings, before, dict(self.kept.alarms))
 
     def readings(self, kind: WindowKind, window: Window, reference: Window | None) -> list[Reading]:

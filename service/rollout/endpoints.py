@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Depends, Response
@@ -266,5 +266,4 @@ async def _gate(service: Service, policy: str) -> Response:
     word, answer = views.answer(policy, stage, found.look, trip.signal if trip else "")
     if word == "go":
         return json_response(answer)
-    code: Literal["GateClosed", "NotYet"] = "GateClosed" if word == "stop" else "NotYet"
-    raise ServiceError(code, answer.why)
+    raise ServiceError("GateClosed" if word == "stop" else "NotYet", answer.why)

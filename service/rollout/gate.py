@@ -6,17 +6,19 @@
     anything else                the candidate stays in the shadow; asked again when the log has grown
     out of patience              stop
 
-The baseline is the mean reward of the live version since the candidate was made, less the declared margin. Only
-decisions made after the candidate was are evaluated: it has learned from those before, and would look better on
+The baseline is the mean reward of the live version since the candidate was made, less the declared margin; for
+policies with episodes, the mean of the log in that time. Only decisions made after the candidate was are evaluated: it has learned from those before, and would look better on
 them than it is.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from service.evaluation.schemas import EvaluationJob, EvaluationReport, EvaluationRequest
+from service.policies.config import PolicyConfig
 from service.rollout.logic import GateState
 from service.rollout.rule import GateRule
 from service.rollout.sums import RolloutSums
@@ -47,13 +49,15 @@ class Finding(NamedTuple):
 
 
 def request_for(
-    policy: str, candidate: int, made_at: str, standing: Standing, rule: GateRule
+    config: PolicyConfig, candidate: int, made_at: str, standing: Standing, rule: GateRule
 ) -> EvaluationRequest:
     """The evaluation that the gate asks for. `made_at`: RFC 3339, of the candidate."""
+    # Episodes are evaluated as wholes, and the log of joined rewards knows decisions only.
+    has_episodes = config.episodes is not None
     return EvaluationRequest(
-        policy=policy,
+        policy=config.policy,
         target=str(candidate),
-        baseline=standing.live_mean - rule.margin,
+        baseline="logged" if has_episodes else standing.live_mean - rule.margin,
         delta=rule.delta,
         effective_rows=rule.effective_rows,
         since=made_at,
@@ -71,9 +75,9 @@ def find(
         return Finding("waiting", f"evaluation {job.job_id} is {job.status}")
     elif job.report is None:
         found = _again(f"evaluation {job.job_id} failed: {job.error}", standing, rule)
-    elif job.report.verdict == "better":
+    elif _is_good(job.report, needed := _needed(job, rule)):
         return Finding("go", _words(job.report))
-    elif _is_surely_worse(job.report):
+    elif _is_surely_worse(job.report, needed):
         return Finding("stop", f"{_words(job.report)}: surely worse")
     else:
         reasons = "; ".join([job.report.verdict, *job.report.reasons])
@@ -102,12 +106,24 @@ def _again(why: str, standing: Standing, rule: GateRule) -> Finding:
     )
 
 
-def _is_surely_worse(report: EvaluationReport) -> bool:
-    """Whether the log has an answer, and no estimator's interval reaches the baseline."""
-    if report.verdict != "not shown to be better" or report.baseline is None:
-        return False
-    highs = [one.high for one in report.estimates if one.high is not None]
-    return bool(highs) and max(highs) < report.baseline
+def _needed(job: EvaluationJob, rule: GateRule) -> float:
+    """What the candidate must reach; what was asked for has the margin in it, the mean of the log has not."""
+    assert job.report is not None, "the job is done"
+    baseline = math.inf if job.report.baseline is None else job.report.baseline
+    return baseline - rule.margin if job.request.baseline == "logged" else baseline
+
+
+def _is_good(report: EvaluationReport, needed: float) -> bool:
+    """Whether nothing speaks against the evidence, and the lower bound is reached."""
+    has_answer = report.verdict in ("better", "not shown to be better")
+    return has_answer and report.lower is not None and report.lower >= needed
+
+
+def _is_surely_worse(report: EvaluationReport, needed: float) -> bool:
+    """Whether the log has an answer, and no interval that can be trusted reaches what is needed."""
+    highs = [one.high for one in report.estimates if one.high is not None and not one.is_biased]
+    has_answer = report.verdict == "not shown to be better" and math.isfinite(needed)
+    return has_answer and bool(highs) and max(highs) < needed
 
 
 def _words(report: EvaluationReport) -> str:

@@ -142,7 +142,7 @@ class RolloutDriver:
             await self._move(policy, mover, look, move)
             return
         request = gate.request_for(
-            policy.keys.policy, rollout.candidate, description.made_at, look.standing, rule
+            policy.config, rollout.candidate, description.made_at, look.standing, rule
         )
         job_id = await self._evaluations.ask(policy.keys, request, ITSELF)
         rewards = self._sums.kept.rewards

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from service.clock import rfc3339
 from service.policies.config import PolicyConfig
 from service.policies.repository import PolicyMeta
 from service.rollout import gauges
-from service.rollout.logic import Asked, Moved, Next, advance
+from service.rollout.logic import Asked, Evidence, Moved, Next, advance
 from service.rollout.look import Look
 from service.rollout.schemas import (
     ArmView,
@@ -123,9 +125,11 @@ def _next(move: Next) -> NextMove:
 
 # -- the gate of deployment tools -------------------------------------------------------------------
 
+GateWord = Literal["go", "stop", "not yet"]
 
-def answer(policy: str, stage: str, look: Look | None, trip: str) -> tuple[str, GateAnswer]:
-    """What a tool that asks before it goes on is told, and `go`, `stop` or `not yet`.
+
+def answer(policy: str, stage: str, look: Look | None, trip: str) -> tuple[GateWord, GateAnswer]:
+    """What a tool that asks before it goes on is told.
 
     `look`: None without a rollout. A policy that is tripped stops everything.
     """
@@ -133,13 +137,17 @@ def answer(policy: str, stage: str, look: Look | None, trip: str) -> tuple[str, 
         return "stop", _answer(policy, stage, -1, f"the policy is tripped by {trip}")
     if look is None:
         return "go", _answer(policy, stage, 0, "no rollout is under way")
-    facts = look.facts
+    facts, decision = look.facts, 0
+    if look.rollout.share:
+        decision = gauges.DECISIONS[facts.evidence]
     if stage in ("candidate", "shadow"):
-        word = "stop" if facts.gate == "stop" else "not yet"
-        return word, _answer(policy, stage, 0, facts.gate_why)
-    words = {"roll back": "stop", "promote": "go"}
+        word: GateWord = "stop" if facts.gate == "stop" else "not yet"
+        return word, _answer(policy, stage, decision, f"in stage {stage}: {facts.gate_why}")
+    if stage == "waiting" and facts.evidence != "roll back":
+        asked = "an approval" if look.rollout.approval else "a person"
+        return "not yet", _answer(policy, stage, decision, f"waiting for {asked}")
+    words: dict[Evidence, GateWord] = {"roll back": "stop", "promote": "go"}
     word = words.get(facts.evidence, "not yet")
-    decision = gauges.DECISIONS[facts.evidence]
     return word, _answer(policy, stage, decision, facts.evidence_why)
 
 

@@ -75,6 +75,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         while await lease.wait(stop):
             async with lease.kept():
                 await Worker(client, settings, lease, stop).work()
+            metrics.forget_judgements()
 
 
 class Worker:
@@ -202,6 +203,7 @@ class Worker:
     async def _watch_memory(self) -> None:
         memory = await self._server.memory()
         metrics.REDIS_USED.set(memory.used_bytes)
+        metrics.REDIS_LIMIT.set(memory.limit_bytes)
         is_high = 0 < _ALARM * memory.limit_bytes < memory.used_bytes
         if is_high and not self._is_alarmed:
             log.warning(

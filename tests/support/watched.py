@@ -80,7 +80,9 @@ class Stage:
             for event in events:
                 self._written += 1
                 fields: dict[Any, Any] = {"t": event.type, "d": event.decision_id, "b": event.body}
-                pipe.xadd(self.keys.log, fields, id=f"{self._next_ms(event)}-{1000 * self._written}")
+                pipe.xadd(
+                    self.keys.log, fields, id=f"{self._next_ms(event)}-{1000 * self._written}"
+                )
                 if event.type == "decision":
                     pipe.hset(self.keys.decision_prefix + event.decision_id, "b", event.body)
             await pipe.execute()

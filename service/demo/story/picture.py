@@ -17,7 +17,7 @@ def picture(traffic: Traffic) -> Chart:
     """Every 100 decisions: right answers, and the shares of the canary and of the fallback."""
     return Chart(
         title="A policy that is gated, compared, watched, tripped and let go",
-        x_label="decisions; " + ", ".join(_begins(traffic)),
+        x_label="decisions",
         y_label=f"share of {_BLOCK} decisions",
         lines=[
             _line("right", traffic, lambda one: one.is_right),
@@ -26,11 +26,8 @@ def picture(traffic: Traffic) -> Chart:
                 "decided by the fallback", traffic, lambda one: float(one.arm == "fallback"), True
             ),
         ],
+        marks=[(float(one.answer), one.title) for one in traffic.chapters],
     )
-
-
-def _begins(traffic: Traffic) -> list[str]:
-    return [f"{one.title} from {one.answer}" for one in traffic.chapters]
 
 
 def _line(

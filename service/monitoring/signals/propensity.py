@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,34 +10,30 @@ import numpy as np
 
 from agent_core.evaluation.diagnostics import WeightSums
 from agent_core.evaluation.logged import segment_sum
-from agent_core.monitoring.propensities import ActionCounts, Choices, action_p_value
+from agent_core.monitoring.propensities import (
+    ActionCounts,
+    Choices,
+    action_p_value,
+    weight_z,
+)
 from agent_core.monitoring.storage import Stored
+from agent_core.types import Doubles
 from service.monitoring.readings import Reading, finite
 from service.monitoring.rows import CELLS, Seen, choices_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PropensitySums(Stored):
-    """`weights`: of the uniform policy. `variance`: that their total has if the probabilities are true. `actions`: taken
-    and expected, by cell."""
+    """`weights`: of the uniform policy, with what the probabilities imply for them. `actions`: taken and expected, by
+    cell."""
 
     weights: WeightSums
-    variance: float
     actions: ActionCounts
 
     def merged(self, other: PropensitySums) -> PropensitySums:
         return PropensitySums(
-            self.weights.merged(other.weights),
-            self.variance + other.variance,
-            self.actions.merged(other.actions),
+            self.weights.merged(other.weights), self.actions.merged(other.actions)
         )
-
-    @property
-    def weight_z(self) -> float:
-        """Standard errors of the mean weight from 1. The error is what true probabilities imply: one that is estimated
-        from the weights is far too small while no rare action was drawn."""
-        apart = self.weights.total - self.weights.count
-        return apart / math.sqrt(self.variance) if self.variance > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +51,11 @@ class Propensity:
         if found is None:
             return None
         choices, cells = found
-        weights = WeightSums.of(choices.uniform_ratio())
-        counts = ActionCounts.of(choices, cells, CELLS)
-        return PropensitySums(weights, _variance(choices), counts)
+        weights = WeightSums.of(choices.uniform_ratio(), _moments(choices))
+        return PropensitySums(weights, ActionCounts.of(choices, cells, CELLS))
 
     def read(self, window: PropensitySums, reference: Any, before: Any) -> list[Reading]:
-        z, p = finite(abs(window.weight_z)), action_p_value(window.actions)
+        z, p = finite(abs(weight_z(window.weights))), action_p_value(window.actions)
         is_off, is_unlikely = z > self.errors, p < self.p_value
         return [
             Reading(
@@ -78,9 +72,10 @@ class Propensity:
         ]
 
 
-def _variance(choices: Choices) -> float:
-    """Of the sum of weights: over decisions, sum over possible actions of 1 / (A^2 p), less 1."""
+def _moments(choices: Choices) -> Doubles:
+    """`[T, 2]`: mean and variance of each weight; the latter is sum over A possible actions of 1 / (A^2 p), less 1."""
     p = choices.probability
     possible = segment_sum((p > 0).astype(np.float64), choices.offsets)
     inverse = segment_sum(np.where(p > 0, 1 / np.where(p > 0, p, 1.0), 0.0), choices.offsets)
-    return float(np.maximum(inverse / possible**2 - 1, 0.0).sum())
+    variance = np.maximum(inverse / possible**2 - 1, 0.0)
+    return np.column_stack([np.ones_like(variance), variance])

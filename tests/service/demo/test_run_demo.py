@@ -128,7 +128,7 @@ def _is_running(pid: int) -> bool:
 def test_a_demo_that_cannot_be_says_why_and_starts_nothing(
     wrong: dict[str, Any], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: dict[str, Any] = {"env": None, "log": None, "requests": None} | wrong
+    asked: dict[str, Any] = {"env": None, "log": None, "story": False, "requests": None} | wrong
 
     code = run_demo(**asked, json=None, plot=tmp_path / "demo.png", seed=0)
 

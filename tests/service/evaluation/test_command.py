@@ -235,6 +235,25 @@ async def test_a_version_is_evaluated_on_the_live_log(redis_url: str, tmp_path: 
     assert report["log"] == "the live log of home"
 
 
+async def test_what_another_system_did_is_a_log_of_its_own(redis_url: str, tmp_path: Path) -> None:
+    async with open_shop(redis_url, tmp_path) as shop:
+        await shop.trade(2)
+        for i in range(20):
+            await shop.world.write(shop.world.shadow(f"s{i}"))
+            await shop.world.reward(f"s{i}", 1.0)
+        await shop.world.join(at_ms=shop.world.deadline_ms)
+
+        def run() -> Any:
+            return _report(shop.settings, tmp_path, "1", kind="shadow")
+
+        report = await asyncio.to_thread(run)
+
+    # It took b with 0.25, and the first version takes it with 0.5.
+    assert report["rows"] == 20
+    assert report["weights"]["mean"] == pytest.approx(2.0)
+    assert report["skipped"] == {"made_by_this_policy": 2}
+
+
 @pytest.mark.parametrize(
     ("target", "options", "told"),
     [

@@ -14,12 +14,13 @@ from service.monitoring.judge import (
     judged,
     needs_of,
     recovered,
+    silent_in,
     tripped,
     why,
 )
 from service.monitoring.readings import Reading
 from service.policies.config import parse_policy
-from tests.support.policies import bandit
+from tests.support.policies import bandit, sequential
 
 _NONE: Mapping[str, Need] = {}
 
@@ -88,7 +89,7 @@ def test_a_recovery_begins_what_tripped_anew_and_nothing_else() -> None:
     assert after["states"] == alarms["states"]
 
 
-def test_a_signal_that_is_off_raises_nothing() -> None:
+def test_a_silent_signal_raises_nothing() -> None:
     said = [_reading("actions", bad=True)]
 
     assert judged({}, said, _NONE, frozenset({"actions"}), 0) == {}
@@ -128,6 +129,18 @@ def test_changes_are_levels_that_are_others_now() -> None:
 def test_people_are_told_in_sentences() -> None:
     assert why("reward", _reading("reward", bad=True)) == "reward is 1, beyond its limit of 0.5"
     assert why("states", None) == "states is as it was expected"
+
+
+def test_what_learning_changes_is_silent_unless_something_else_is_declared() -> None:
+    chosen = parse_policy(bandit(monitoring={"silent": ["delay"]}))
+
+    assert silent_in(parse_policy(bandit())) == {"actions", "rewards"}
+    assert silent_in(parse_policy(sequential())) == {"actions", "rewards", "states"}
+    assert silent_in(parse_policy(sequential() | {"trips": {"state": {}}})) == {
+        "actions",
+        "rewards",
+    }
+    assert silent_in(chosen) == {"delay"}
 
 
 def test_only_what_a_policy_declares_trips_it() -> None:

@@ -103,6 +103,19 @@ async def test_a_guard_more_begins_the_baseline_anew(redis_client: Redis) -> Non
     assert (await stage.view()).reference.baseline == 1.0
 
 
+async def test_sums_of_another_program_are_let_go(redis_client: Redis) -> None:
+    stage = await _stage(redis_client)
+    await stage.feed(outcomes([0.0, 1.0] * 20))
+    states: Any = await redis_client.hgetall(stage.keys.following)
+    kept = states[b"state:monitoring"].replace(b"reward_sketch", b"reward_ketchs")
+    await redis_client.hset(stage.keys.following, "state:monitoring", kept)
+
+    stage.follower = stage.new_worker()
+    await stage.feed(outcomes([1.0] * 30, begin_ms=START_MS + 10_000))
+
+    assert (await stage.view()).waiting["outcomes"] == 30
+
+
 async def test_decisions_whose_configuration_is_gone_are_not_compared(redis_client: Redis) -> None:
     stage = await _stage(redis_client)
     random = np.random.default_rng(0)

@@ -32,7 +32,7 @@ async def test_a_decision_among_actions_is_read_with_its_probabilities(
 
     sample = await _logged(redis_client, "home")
 
-    probabilities = np.frombuffer(sample.probabilities, "<f4")
+    probabilities = np.frombuffer(sample.probabilities, "<f8")
     assert sample.at_ms == 7
     assert sample.arm == "live"
     assert sample.drawn

@@ -345,7 +345,7 @@ def test_a_policy_that_never_explored_does_not_collapse() -> None:
 
 def test_other_actions_than_at_first_are_shown_and_alarm_only_on_demand() -> None:
     random = np.random.default_rng(0)
-    loud, quiet = Bench(_config(monitoring={"off": []})), Bench(_config())
+    loud, quiet = Bench(_config(monitoring={"silent": []})), Bench(_config())
     states = random.normal(size=(400, 2))
     events = decisions(states, random) + decisions(
         states, random, probabilities={"a": 0.9, "b": 0.1}

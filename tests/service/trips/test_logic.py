@@ -173,6 +173,15 @@ def test_a_candidate_is_asked_for_when_the_live_version_is_old_and_there_is_more
     assert why_retrain(rule, _need(live_age_s=61.0, fresh=100), 0) != ""
 
 
+def test_a_candidate_is_asked_for_when_the_log_says_little_about_the_live_version() -> None:
+    rule = RetrainRule(effective_share=0.1)
+
+    assert why_retrain(rule, _need(effective_share=None), 0) == ""
+    assert why_retrain(rule, _need(effective_share=0.1), 0) == ""
+    assert why_retrain(rule, _need(effective_share=0.09), 0) != ""
+    assert why_retrain(RetrainRule(), _need(effective_share=0.01), 0) == ""
+
+
 def test_candidates_are_asked_for_one_after_another_with_a_pause() -> None:
     rule = RetrainRule(cooldown_s=10)
     need = _need(streak=9, asked_ms=1_000)

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from redis.asyncio import Redis
 
+from service.evaluation.repository import EvaluationRepository
+from service.evaluation.schemas import EvaluationRequest
 from service.learning.repository import LearningRepository
 from service.policies.head import Trip
 from service.trips import runner
+from tests.service.rollout.reports import report as evaluated
 from tests.support.log_events import START_MS, decision, decisions, outcome, outcomes, reward
 from tests.support.policies import bandit
 from tests.support.watched import Stage
@@ -129,6 +132,20 @@ async def test_one_decision_above_the_hard_limit_trips_before_it_is_joined(
     assert "0.95" in trip.why
 
 
+async def test_a_hard_limit_holds_for_a_reward_that_came_before_its_decision(
+    redis_client: Redis,
+) -> None:
+    rule = {"spend": {"budget": 0.1, "most": 0.9}}
+    stage = await _stage(redis_client, trips={"constraints": rule})
+    assert await stage.feed([reward(START_MS, "d", cost=0.95)]) is None
+    made = decision(START_MS + 1, [0, 0], decision_id="d")
+
+    trip = await stage.feed([made, outcome(START_MS + 2_000, 1.0, cost=0.95)])
+
+    assert trip is not None
+    assert trip.signal == "constraint:spend"
+
+
 async def test_the_hard_limit_of_another_arm_does_not_trip(redis_client: Redis) -> None:
     rule = {"spend": {"budget": 0.1, "most": 0.9}}
     stage = await _stage(redis_client, trips={"constraints": rule})
@@ -214,6 +231,25 @@ async def test_drift_asks_for_a_candidate_once_and_never_for_a_swap(redis_client
     assert found[0].promote != "live"
     assert stage.events().count("retraining.asked") == 1
     assert (await stage.meta()).live == 2
+
+
+async def test_a_log_that_is_worth_little_for_the_live_version_asks_for_a_candidate(
+    redis_client: Redis,
+) -> None:
+    stage = await _stage(redis_client, monitoring={"retrain": {"effective_share": 0.1}})
+    evaluations = EvaluationRepository(redis_client)
+    asked = EvaluationRequest(target="home@2", policy="home")
+    job_id = await evaluations.ask(stage.keys, asked, "test")
+    await evaluations.begin(stage.keys, job_id)
+    await stage.turn()
+    assert await LearningRepository(redis_client).current(stage.keys) is None
+
+    await evaluations.report(
+        stage.keys, job_id, evaluated("better", rows=1_000, effective_rows=50.0)
+    )
+    await stage.turn(10_000)
+
+    assert await LearningRepository(redis_client).current(stage.keys) is not None
 
 
 async def test_what_is_seen_now_may_be_declared_to_be_the_reference(redis_client: Redis) -> None:
