@@ -5,7 +5,7 @@ Letters: F folds, T decisions of a shard, D features (see `sketches`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final, TypeAlias
@@ -125,17 +125,35 @@ def fitted(sums: ModelSums, needs: frozenset[str], discount: float, longest: int
     """The models that are needed. `longest`: steps of the longest episode."""
     if sums.plain is None:
         return Models({}, None)
-    ridge = _best_ridge(sums.plain)
-    found = {"plain": cross_fitted(sums.plain, ridge)} if "plain" in needs else {}
+    ridges = [_best_ridge(_others(sums.plain, fold)) for fold in range(FOLDS)]
+    found = {"plain": _of_others(sums.plain, ridges)} if "plain" in needs else {}
     if sums.robust is not None:
-        found["robust"] = cross_fitted(sums.robust, _best_ridge(sums.robust))
+        own = [_best_ridge(_others(sums.robust, fold)) for fold in range(FOLDS)]
+        found["robust"] = _of_others(sums.robust, own)
     if "steps" in needs:
         others = [_merged(sums.steps[:fold] + sums.steps[fold + 1 :]) for fold in range(FOLDS)]
-        found["steps"] = np.stack([fitted_q(one, discount, ridge, longest) for one in others])
+        found["steps"] = np.stack(
+            [
+                fitted_q(one, discount, ridge, longest)
+                for one, ridge in zip(others, ridges, strict=True)
+            ]
+        )
     visits = None
     if "visits" in needs:
+        # Balanced over features alone, of which no reward is a part.
+        ridge = _ridge(sums.plain, _RIDGES[0])
         visits = visit_coefficients(_merged(sums.steps), discount, ridge)
     return Models(found, visits)
+
+
+def _others(sums: FoldSums, fold: int) -> FoldSums:
+    """Without one fold: even how much a model is held back must not be known from what it speaks of."""
+    return FoldSums(*[np.delete(one, fold, 0) for one in (sums.gram, sums.moment, sums.power)])
+
+
+def _of_others(sums: FoldSums, ridges: Sequence[Doubles]) -> Doubles:
+    """`[F, D]`, with each fold's own ridge."""
+    return np.stack([cross_fitted(sums, ridge)[fold] for fold, ridge in enumerate(ridges)])
 
 
 def _merged(steps: tuple[StepSums, ...]) -> StepSums:

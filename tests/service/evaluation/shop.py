@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.archive.archiver import Archiver
+from service.archive.repository import ArchiveRepository
 from service.policies.artefacts import ArtefactStore
 from service.policies.logic import register
 from service.repository import PolicyKeys
@@ -32,6 +34,13 @@ class Shop:
             await self.world.decide(f"d{i}", action="ab"[i % 2], actions=["a", "b"])
             await self.world.reward(f"d{i}", float(i % 2 == 0), cost=0.5)
         await self.world.join(at_ms=self.world.deadline_ms)
+
+    async def archive(self) -> None:
+        """Puts everything into the archive."""
+        events = ArchiveRepository(self.world.client)
+        archiver = Archiver(events, self.settings.archive, part_events=1000, every_s=0)
+        [length] = await events.lengths([self.keys])
+        await archiver.archive(self.keys, 1, length)
 
 
 @asynccontextmanager

@@ -254,6 +254,47 @@ async def test_what_another_system_did_is_a_log_of_its_own(redis_url: str, tmp_p
     assert report["skipped"] == {"made_by_this_policy": 2}
 
 
+async def test_an_archive_is_evaluated_from_its_folder(redis_url: str, tmp_path: Path) -> None:
+    async with open_shop(redis_url, tmp_path) as shop:
+        await shop.trade(20)
+        await shop.archive()
+
+        def run(folder: Path) -> Any:
+            return _report(shop.settings, tmp_path, "uniform", folder, policy="home")
+
+        of_all = await asyncio.to_thread(run, shop.settings.archive)
+        of_one = await asyncio.to_thread(run, shop.settings.archive / "home")
+
+    assert of_all["rows"] == of_one["rows"] == 20
+    assert of_one["log"] == str(shop.settings.archive / "home")
+
+
+def test_a_log_of_another_system_is_evaluated(offline: Settings, tmp_path: Path) -> None:
+    rows = [
+        {
+            "_label_cost": -float(i % 2),
+            "_label_probability": 0.5,
+            "_label_Action": 1 + i % 2,
+            "_labelIndex": i % 2,
+            "EventId": f"e{i}",
+            "Timestamp": "2026-01-31T12:00:00Z",
+            "a": [1 + i % 2, 2 - i % 2],
+            "p": [0.5, 0.5],
+            "c": {"User": {"age": 30}, "_multi": [{"Item": {"x": 1}}, {"Item": {"y": 1}}]},
+        }
+        for i in range(20)
+    ]
+    log = _write(tmp_path / "log.dsjson", rows)
+
+    report = _report(offline, tmp_path, "behaviour", log)
+
+    assert (report["rows"], report["logged"], report["value"]) == (
+        20,
+        0.5,
+        pytest.approx(0.5, abs=0.01),
+    )
+
+
 @pytest.mark.parametrize(
     ("target", "options", "told"),
     [
