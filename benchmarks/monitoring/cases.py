@@ -11,13 +11,14 @@ from agent_core.types import Doubles, Mask
 
 NEVER: Final = np.inf
 _POINTS: Final = 40
+"""Of a curve, at most."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What a rule did in one case: the share of runs that it `stopped`, and when (`median`; None where most
     runs were never stopped). `expected`: what the design study measured, in its words; "" if it did not.
 
-    `curve`: the share that was stopped by each of 40 moments, evenly up to the end.
+    `curve`: the share that was stopped by each of up to 40 moments, evenly up to the end.
     """
 
     rule: str
@@ -69,7 +70,7 @@ def outcome(
 ) -> Outcome:
     """`moments`: `[runs]`, when each run was stopped; `NEVER` if it was not, by `end`."""
     median = float(np.median(moments))
-    points = np.linspace(0, end, _POINTS + 1)[1:]
+    points = np.linspace(0, end, min(_POINTS, int(end)) + 1)[1:]
     return Outcome(
         rule=rule,
         case=case,

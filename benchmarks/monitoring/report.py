@@ -176,15 +176,10 @@ def _curves(axes: Any, table: Table, case: str, unit: str, end: int) -> None:
     for rule in table.rules:
         curve = table.of(rule, case).curve
         axes.plot(np.linspace(0, end, len(curve) + 1)[1:], curve, label=rule)
-    axes.set(
-        title=f"{table.title}, without a change",
-        xlabel=unit,
-        ylabel="share of runs",
-        yscale="symlog",
-    )
+    axes.set(title=f"{table.title}, without a change", xlabel=unit, ylabel="share of runs")
     axes.set_yscale("symlog", linthresh=0.01)
     axes.axhline(0.05, color="grey", linewidth=0.8, linestyle="--")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
 
 
 def _heat(axes: Any, table: Table) -> None:

@@ -26,7 +26,7 @@ class ApprovalRule(Section):
     proposed: with `otherwise: fallback` the fallback is answered at once and the proposal queued for a person
     to look at; with `hold` the answer waits. `wait_s`: after that a proposal counts as rejected.
     `most_pending`: decisions that wait at once; one more is answered by the fallback and not queued.
-    `promotions`: whether a version needs an approval before it decides for anybody.
+    `promotions`: whether a version needs an approval before it goes live.
     """
 
     envelope: tuple[Predicate, ...] = Field((), max_length=64)

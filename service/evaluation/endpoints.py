@@ -15,7 +15,7 @@ from service.errors import InvalidError, ServiceError
 from service.evaluation.html import page
 from service.evaluation.logic import check
 from service.evaluation.repository import EvaluationRepository
-from service.evaluation.schemas import EvaluationJob, EvaluationRequest
+from service.evaluation.schemas import EvaluationJob, EvaluationRequest, EvaluationsView
 from service.repository import PolicyKeys
 from service.responses import json_response
 from service.security import Principal
@@ -46,7 +46,7 @@ async def get_jobs(service: ServiceDep, principal: Asker, policy: str | None = N
     """The newest evaluations of a policy, without their reports."""
     served = service.store.served(policy, principal)
     jobs = await EvaluationRepository(service.client).list(served.keys)
-    return json_response({"evaluations": [replace(job, report=None) for job in jobs]})
+    return json_response(EvaluationsView([replace(job, report=None) for job in jobs]))
 
 
 @router.get("/v1/evaluations/{job_id}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
+_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -32,12 +34,27 @@ def processes(count: int) -> Iterator[Run]:
         yield in_turn
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(count, mp_context=context) as pool:
 
         def run(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
             return windowed(lambda item: pool.submit(work, item), items, 2 * count, Future.result)
 
         yield run
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """For processes that start meanwhile: matrices on several threads would only get in each other's way."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def windowed(

@@ -157,3 +157,9 @@ class EvaluationJob(Struct, frozen=True, kw_only=True):
     attempts: int = 0
     report: EvaluationReport | None = None
     error: str = ""
+
+
+class EvaluationsView(Struct, frozen=True):
+    """The newest evaluations of a policy, newest first, without their reports."""
+
+    evaluations: list[EvaluationJob]

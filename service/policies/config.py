@@ -195,6 +195,7 @@ def parse_policy(data: Mapping[str, Any]) -> PolicyConfig:
 
 def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
     found = policy.reward.conflicts()
+    found += _rollout_conflicts(policy)
     if policy.approval is not None:
         found += approvals.problems(policy.approval, policy.agent)
         found += _approval_conflicts(policy, policy.approval)
@@ -208,6 +209,15 @@ def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
             )
         )
     return found
+
+
+def _rollout_conflicts(policy: PolicyConfig) -> Iterator[ConfigProblem]:
+    if policy.rollout.is_automatic and policy.learning.auto_promote:
+        yield ConfigProblem(
+            "rollout.is_automatic",
+            "the learner's versions would go live without the rollout",
+            "set `learning.auto_promote` to false",
+        )
 
 
 def _approval_conflicts(policy: PolicyConfig, rule: ApprovalRule) -> Iterator[ConfigProblem]:

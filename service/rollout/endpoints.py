@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -145,7 +146,9 @@ async def advance_rollout(
     """Moves the rollout on to its next stage or step, because a person wants it."""
     asked, at_ms = bodies.decode(_MOVE, body), now_ms()
     found = await _find(service, policy, at_ms)
-    look = _under_way(found)
+    look = found.look
+    if look is None:
+        raise _nothing()
     mover = Mover(service.policies, found.keys, found.meta, principal.name, at_ms)
     match logic.moved_on(look.rollout, look.facts, found.config.rollout, at_ms):
         case Stay(why=why):
@@ -157,8 +160,10 @@ async def advance_rollout(
                 await _promotions(service).use(
                     found.keys, look.rollout.approval, who=principal.name
                 )
-            move = Moved(move.to, move.rollout, asked.why)
-            await _move(service, found, move, mover, principal.name)
+            move, numbers = replace(move, why=asked.why), runner.numbers_of(look.judgement)
+            if not await mover.move(look.rollout, move, numbers=numbers):
+                raise _moved()
+            runner.tell(service.announce, policy, look.rollout, move, principal.name, numbers)
     await service.store.refresh()
     return json_response(await _view(service, policy))
 
@@ -183,37 +188,25 @@ async def _ask_approval(
 @router.post("/v1/policies/{policy}/rollout/abort")
 async def abort_rollout(policy: str, service: ServiceDep, principal: Admin, body: Body) -> Response:
     """Ends the rollout; the live version decides for all again, on every server within two seconds."""
-    asked, at_ms = bodies.decode(_ABORT, body), now_ms()
-    found = await _find(service, policy, at_ms)
-    _under_way(found)
-    mover = Mover(service.policies, found.keys, found.meta, principal.name, at_ms)
+    asked, at_ms, keys = bodies.decode(_ABORT, body), now_ms(), PolicyKeys(policy)
+    meta = await service.policies.meta(keys)
+    if meta is None:
+        raise ServiceError("NotFound", "there is no such policy")
+    # Without a look: what it rests on may be what is broken.
+    rollout = head.read_rollout(meta.rollout)
+    if rollout is None:
+        raise _nothing()
+    mover = Mover(service.policies, keys, meta, principal.name, at_ms)
     move = logic.aborted(asked.why)
-    await _move(service, found, move, mover, principal.name, quarantine=asked.quarantine)
+    if not await mover.move(rollout, move, quarantine=asked.quarantine):
+        raise _moved()
+    runner.tell(service.announce, policy, rollout, move, principal.name, {})
     await service.store.refresh()
     return json_response(await _view(service, policy))
 
 
-def _under_way(found: _Found) -> Look:
-    if found.look is None:
-        detail = "start one with POST /v1/policies/{policy}/rollout"
-        raise ServiceError("NoRollout", detail)
-    return found.look
-
-
-async def _move(
-    service: Service,
-    found: _Found,
-    move: Moved,
-    mover: Mover,
-    who: str,
-    *,
-    quarantine: bool = False,
-) -> None:
-    look = _under_way(found)
-    numbers = runner.numbers_of(look.judgement)
-    if not await mover.move(look.rollout, move, numbers=numbers, quarantine=quarantine):
-        raise _moved()
-    runner.tell(service.announce, found.keys.policy, look.rollout, move, who, numbers)
+def _nothing() -> ServiceError:
+    return ServiceError("NoRollout", "start one with POST /v1/policies/{policy}/rollout")
 
 
 def _moved() -> ServiceError:

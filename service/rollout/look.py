@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+import structlog
+
 from service.approvals.promotions import Promotions
 from service.approvals.schemas import Item
 from service.errors import ServiceError
@@ -23,6 +26,8 @@ from service.rollout.judge import Judgement, judge
 from service.rollout.logic import ApprovalState, Facts
 from service.rollout.rule import GateRule
 from service.rollout.sums import RolloutSums
+
+log = structlog.get_logger(__name__)
 
 _NO_GATE: Final = Finding("waiting", "no gate is declared")
 
@@ -70,9 +75,7 @@ class Lookout:
         rule, trip = config.rollout, head.read_trip(meta.trip)
         judgement = judge(sums.steps(rollout), rule)
         standing = Standing.of(sums, rollout.candidate, meta.live)
-        job = None
-        if rollout.evaluation:
-            job = await self._evaluations.find(keys, rollout.evaluation)
+        job = await self._job(keys, rollout)
         found = _NO_GATE
         if rule.gate is not None:
             over = _is_over(rollout, rule.gate, rule.shadow_s, now_ms)
@@ -86,6 +89,15 @@ class Lookout:
             trip.signal if trip else "",
         )
         return Look(rollout, facts, judgement, standing, job)
+
+    async def _job(self, keys: PolicyKeys, rollout: Rollout) -> EvaluationJob | None:
+        if not rollout.evaluation:
+            return None
+        try:
+            return await self._evaluations.find(keys, rollout.evaluation)
+        except msgspec.MsgspecError as error:  # another Nacre wrote it: it is asked for anew
+            log.warning("evaluation_unreadable", job=rollout.evaluation, error=str(error))
+            return None
 
     async def _approval(
         self, keys: PolicyKeys, config: PolicyConfig, rollout: Rollout

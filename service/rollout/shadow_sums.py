@@ -8,11 +8,14 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
+import structlog
 from msgspec import Struct
 
 from agent_core.evaluation.diagnostics import WeightSums
 from agent_core.evaluation.moments import Moments, self_normalized
 from agent_core.evaluation.terms import Terms
+
+log = structlog.get_logger(__name__)
 
 Group = Literal["online", "apprentice"]
 """Decisions that the policy took, and those in which it watched the baseline being taken."""
@@ -31,7 +34,8 @@ class Scored(NamedTuple):
 
 class ShadowSums(Struct, array_like=True):
     """One candidate on one group. `mean`, `scatter`, `rewarded`: the moments of (minus the reward, ratio times
-    reward, ratio), so that their estimates are of a lift; the next three are of `WeightSums`."""
+    reward, ratio), so that their estimates are of a lift; the next three are of `WeightSums`. `smallest`:
+    propensity of what both would do."""
 
     scored: int = 0
     matches: int = 0
@@ -42,11 +46,14 @@ class ShadowSums(Struct, array_like=True):
     squares: float = 0.0
     shared: float = 0.0
     largest: float = 0.0
+    smallest: float = 1.0
 
     def score(self, one: Scored) -> None:
         self.scored += 1
         self.matches += one.is_match
         self.probability += one.probability
+        if one.ratio > 0:
+            self.smallest = min(self.smallest, one.probability / one.ratio)
 
     def reward(self, ratios: Sequence[float], rewards: Sequence[float]) -> None:
         """Takes in decisions whose rewards became known, at least one."""
@@ -75,7 +82,7 @@ class ShadowSums(Struct, array_like=True):
                 error = _finite(estimate.standard_error)
             mean_weight, effective = weights.mean, weights.effective_size
             logged = -self.mean[0]
-            is_supported = abs(weights.mean - 1) <= _ERRORS * weights.mean_error + 1e-9
+            is_supported = abs(weights.mean - 1) <= _ERRORS * self._mean_error() + 1e-9
         return ShadowView(
             model_version=version,
             group=group,
@@ -90,6 +97,11 @@ class ShadowSums(Struct, array_like=True):
             effective_rows=effective,
             is_supported=is_supported,
         )
+
+    def _mean_error(self) -> float:
+        """Of the mean weight, at most: no weight is above 1 / `smallest`, and their mean is 1, so their variance is
+        not above that less 1. One from the weights that were seen is too small while a rare one was not."""
+        return math.sqrt((1 / self.smallest - 1) / self.rewarded)
 
     def _weights(self) -> WeightSums:
         total = self.mean[2] * self.rewarded
@@ -140,7 +152,12 @@ _decode: Final = msgspec.msgpack.Decoder(ShadowState).decode
 
 
 def read_state(body: bytes) -> ShadowState:
-    return _decode(body) if body else ShadowState()
+    """What another worker kept; nothing, if another Nacre kept it in a form that this one does not know."""
+    try:
+        return _decode(body) if body else ShadowState()
+    except msgspec.MsgspecError as error:
+        log.warning("shadow_sums_unreadable", error=str(error), action="beginning from nothing")
+        return ShadowState()
 
 
 def _finite(value: float) -> float | None:

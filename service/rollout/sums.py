@@ -13,12 +13,15 @@ from typing import Final, Literal
 
 import msgspec
 import numpy as np
+import structlog
 from msgspec import Struct
 
 from agent_core.monitoring.moments import ColumnMoments
 from service.following.observer import LogEvent
 from service.joining.logic import JoinedEvent
 from service.policies.head import Rollout
+
+log = structlog.get_logger(__name__)
 
 METRICS: Final = ("reward", "cost", "latency")
 """Columns of a row: reward, cost less than 0, and milliseconds less than 0, so that more is better in each."""
@@ -127,7 +130,7 @@ class RolloutSums:
     """Takes the log of one policy in; see `service.following.observer.Observer`."""
 
     def __init__(self, state: bytes = b"") -> None:
-        self.kept = _kept(state) if state else Kept()
+        self.kept = _read(state)
 
     def state(self) -> bytes:
         return _encode(self.kept)
@@ -213,6 +216,15 @@ class RolloutSums:
 
     def _publication(self, version: int) -> Publication:
         return self.kept.published.get(version, Publication(0, 0, 0, 0.0))
+
+
+def _read(state: bytes) -> Kept:
+    """What another worker kept; nothing, if another Nacre kept it in a form that this one does not know."""
+    try:
+        return _kept(state) if state else Kept()
+    except msgspec.MsgspecError as error:
+        log.warning("rollout_sums_unreadable", error=str(error), action="beginning from nothing")
+        return Kept()
 
 
 def _forget_first(known: dict[int, VersionSums] | dict[int, Publication]) -> None:

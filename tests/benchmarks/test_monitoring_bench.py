@@ -24,9 +24,8 @@ def test_an_outcome_tells_a_share_without_a_change_and_a_median_with_one() -> No
     assert told(alike) == "0.750"
     assert told(worse) == "5 (0.75 stopped) [5]"
     assert told(rarely) == "never (0.33 stopped)"
-    # By 2.5 of 10 one of four, by 5 two.
-    assert alike.curve[9] == 0.25
-    assert alike.curve[19] == 0.5
+    # By each of 10 moments.
+    assert alike.curve == [0, 0.25, 0.25, 0.5, 0.5, *[0.75] * 5]
 
 
 def test_a_run_is_stopped_once() -> None:

@@ -86,6 +86,20 @@ def test_the_mean_reward_is_compared_with_that_of_the_first_rewards() -> None:
     assert bench.level("reward") == "warning"
 
 
+def test_a_window_counts_towards_a_trip_only_beyond_the_doubt_about_the_baseline() -> None:
+    bench = Bench(_config())
+    bench.feed(outcomes([0.0, 1.0] * 200))
+
+    # The limit is .3880564, see above; the baseline's own error is sqrt(.250627 / 400) = .0250313, so .3630251.
+    verdicts = [
+        bench.feed(outcomes([1.0] * ones + [0.0] * (100 - ones)))[0] for ones in (38, 37, 36)
+    ]
+
+    found = [_reading(one, "reward") for one in verdicts]
+    assert [one.is_beyond for one in found] == [True, True, True]
+    assert [one.is_severe for one in found] == [False, False, True]
+
+
 def test_a_declared_baseline_needs_no_first_rewards() -> None:
     bench = Bench(_config(monitoring={"baseline": 0.9}))
 

@@ -129,3 +129,30 @@ def test_a_file_is_read_by_its_suffix(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"agent\.observation"):
         load_policy(path)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "path"),
+    [
+        ("rollout", {"is_automatic": True}, "rollout.is_automatic"),
+        ("approval", {"promotions": True}, "learning.auto_promote"),
+    ],
+)
+def test_what_goes_live_by_itself_goes_round_nothing_that_is_declared(
+    section: str, values: dict[str, Any], path: str
+) -> None:
+    document = bandit() | {section: values}
+
+    with pytest.raises(ConfigError) as refused:
+        parse_policy(document)
+
+    assert [problem.path for problem in refused.value.problems] == [path]
+    parse_policy(document | {"learning": {"auto_promote": False}})
+
+
+def test_an_episode_must_outlast_the_person_that_is_asked() -> None:
+    held = {"approval": {"least_confidence": 0.9, "otherwise": "hold", "wait_s": 60}}
+
+    with pytest.raises(ConfigError, match=r"episodes\.idle_s"):
+        parse_policy(sequential() | held)
+    parse_policy(sequential() | held | {"episodes": {"idle_s": 61}})

@@ -137,3 +137,18 @@ async def test_an_evaluation_that_failed_stops_nobody(open_stage: Open) -> None:
 
     assert still is not None
     assert still.stage == "shadow"
+
+
+async def test_a_report_that_nobody_can_read_is_asked_for_anew(open_stage: Open) -> None:
+    stage = await open_stage()
+    await stage.rewards("live", REWARDS)
+    await stage.turn()
+    job = await asked(stage)
+    await stage.evaluations.report(stage.keys, job.job_id, report("better", 0.5))
+    name = f"nacre:{{home}}:evaluation:{job.job_id}"
+    await stage.client.hset(name, "report", b'{"verdict": "of another time"}')
+
+    rollout = await stage.turn()
+
+    assert rollout is not None
+    assert rollout.evaluation not in ("", job.job_id)

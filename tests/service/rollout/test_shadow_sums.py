@@ -67,3 +67,7 @@ def test_parts_may_come_apart(rows: list[tuple[float, float]], cut: int) -> None
     assert found.lift == pytest.approx(expected.lift, abs=1e-9)
     assert found.lift_error == pytest.approx(expected.lift_error, abs=1e-6)
     assert found.effective_rows == pytest.approx(expected.effective_rows)
+
+
+def test_a_state_of_another_time_is_let_go() -> None:
+    assert read_state(b"\x01") == ShadowState()

@@ -147,6 +147,10 @@ def test_only_the_last_versions_are_remembered() -> None:
     assert (sums.kept.newest, len(sums.kept.published), min(sums.kept.published)) == (100, 64, 37)
 
 
+def test_a_state_of_another_time_is_let_go() -> None:
+    assert RolloutSums(b"\x01").state() == RolloutSums().state()
+
+
 _events = st.one_of(
     st.builds(
         joined,
