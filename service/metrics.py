@@ -106,6 +106,9 @@ JOIN_SHARE: Final = Gauge(
 FOLLOWER_LAG: Final = Gauge(
     "nacre_follower_lag_seconds", "Age of what watching has read while more waits", ["policy"]
 )
+OBSERVER_FAILED: Final = Counter(
+    "nacre_observer_failures", "Observers of the log that a defect ended", ["policy", "observer"]
+)
 FOLLOWER_MISSED: Final = Counter(
     "nacre_follower_missed", "Gaps: the log was trimmed before watching had read it", ["policy"]
 )

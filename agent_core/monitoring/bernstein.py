@@ -87,7 +87,8 @@ class BernsteinSums(Stored):
 
 def bernstein_difference(canary: BernsteinSums, stable: BernsteinSums, span: Span) -> Interval:
     """The canary's mean less the stable one's; either end is wrong with probability 2 alpha of the sums, so begin
-    these with half of what is asked for. For `decide`."""
+    these with half of what is asked for. For `decide`. Where rows of both arms can be paired, sums of their
+    differences need a third of the rows that this does."""
     ours, theirs = canary.interval(span), stable.interval(span)
     return Interval(ours.low - theirs.high, ours.high - theirs.low)
 

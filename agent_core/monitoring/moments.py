@@ -99,7 +99,7 @@ def kl_p_value(window: ColumnMoments, reference: ColumnMoments) -> float:
     """The probability of a `gaussian_kl` as large, where nothing changed and columns are normal and independent.
 
     Twice the divergence times n m / (n + m) is then about chi-squared with two degrees of freedom a column. Other
-    columns break it, in either direction: take `nulls` for those.
+    columns break it: of unchanged windows of letters 13 % are below 0.01. Take `nulls` for those.
     """
     freedom = 2 * int((~reference.is_constant).sum())
     statistic = 2 * pair_count(window.count, reference.count) * gaussian_kl(window, reference)

@@ -91,11 +91,11 @@ def _unlike(first: LoggedStep, step: LoggedStep) -> str:
     if is_continuous(first) != is_continuous(step):
         return "the log begins with another kind of action; evaluate the two kinds apart"
     for what, one, other in (
-        ("state", first.state.shape[0], step.state.shape[0]),
-        ("actions", first.actions.features.shape[1], step.actions.features.shape[1]),
+        ("its state", first.state.shape[0], step.state.shape[0]),
+        ("each of its actions", first.actions.features.shape[1], step.actions.features.shape[1]),
     ):
         if one != other:
-            return f"its {what} has {other} numbers, and {one} where the log begins; evaluate both parts apart"
+            return f"{what} has {other} numbers, and {one} where the log begins; evaluate both parts apart"
     return ""
 
 

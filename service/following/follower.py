@@ -2,7 +2,8 @@
 
     events after the position -> every observer takes them -> position and states are stored -> each may act
 
-Stored together, so a worker that is killed anywhere goes on as if nothing had happened.
+Stored together, so a worker that is killed anywhere goes on as if nothing had happened. An observer with a defect is
+left out until the policy is declared anew or another worker takes over: joining and archiving must go on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from redis.exceptions import RedisError
 
 from service import metrics
 from service.archive.logic import StreamId
@@ -57,18 +59,27 @@ class Follower:
             log.warning("log_followed_too_late", policy=policy.keys.policy, action="going on")
         if events:
             await self._take(policy, one, events)
-        for observer in one.observers.values():
-            await observer.act(policy, now_ms)
+        for name, observer in list(one.observers.items()):
+            try:
+                await observer.act(policy, now_ms)
+            except (RedisError, OSError):
+                raise
+            except Exception as defect:  # noqa: BLE001  # whatever it is, it must not stop the others
+                _leave_out(policy, one, name, defect)
         is_more = len(events) == _PAGE
         lag_ms = now_ms - one.position.ms if is_more else 0
         metrics.FOLLOWER_LAG.labels(policy.keys.policy).set(max(0, lag_ms) / 1000)
         return is_more
 
     async def _take(self, policy: Watched, one: _Followed, events: Sequence[LogEvent]) -> None:
-        try:
-            for observer in one.observers.values():
+        states = {}
+        for name, observer in list(one.observers.items()):
+            try:
                 observer.take(events)
-            states = {name: observer.state() for name, observer in one.observers.items()}
+                states[name] = observer.state()
+            except Exception as defect:  # noqa: BLE001  # as above
+                _leave_out(policy, one, name, defect)
+        try:
             await self._repository.save(policy.keys, events[-1].stream_id, states)
         except BaseException:
             del self._followed[policy.keys.policy]  # what was taken and not stored is forgotten
@@ -88,3 +99,9 @@ class Follower:
             known = _Followed(declared, position, observers)
             self._followed[policy.keys.policy] = known
         return known
+
+
+def _leave_out(policy: Watched, one: _Followed, name: str, defect: Exception) -> None:
+    del one.observers[name]
+    metrics.OBSERVER_FAILED.labels(policy.keys.policy, name).inc()
+    log.error("observer_left_out", policy=policy.keys.policy, observer=name, exc_info=defect)

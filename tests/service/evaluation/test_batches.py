@@ -109,7 +109,7 @@ def test_a_decision_outside_of_any_episode_is_one_of_one_step() -> None:
                 actions=ActionSet(("a",), np.zeros((1, 7), np.float32)),
                 action=0,
             ),
-            "its actions has 7 numbers",
+            "each of its actions has 7 numbers",
         ),
         (steers(1, np.zeros(1))[0], "another kind of action"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.following.follower import Follower
 from service.following.observer import LogEvent, Observer
@@ -28,6 +29,7 @@ class _Recorder:
         self.bodies: list[str] = json.loads(kept) if kept else []
         self.acted = 0
         self.fails = False
+        self.fails_to_act = False
 
     def take(self, events: Sequence[LogEvent]) -> None:
         self.bodies += [event.body.decode() for event in events]
@@ -39,6 +41,19 @@ class _Recorder:
 
     async def act(self, policy: Watched, now_ms: int) -> None:
         self.acted += 1
+        if self.fails_to_act:
+            raise RuntimeError("a defect")
+
+
+class _Flaky(FollowingRepository):
+    """Redis, which may be away when something is to be stored."""
+
+    is_away = False
+
+    async def save(self, *args: Any) -> None:
+        if self.is_away:
+            raise RedisConnectionError("away")
+        await super().save(*args)
 
 
 class _World:
@@ -47,10 +62,11 @@ class _World:
     def __init__(self, client: Redis) -> None:
         self.client = client
         self.recorders: list[_Recorder] = []
+        self.repository = _Flaky(client)
         self.restart()
 
     def restart(self) -> None:
-        self.follower = Follower(FollowingRepository(self.client), {"one": self._open})
+        self.follower = Follower(self.repository, {"one": self._open, "two": self._open})
 
     def _open(self, policy: Watched, kept: bytes) -> Observer:
         self.recorders.append(_Recorder(kept))
@@ -81,7 +97,7 @@ async def test_every_event_is_taken_once_and_in_order(world: _World) -> None:
     await world.follow()
     await world.follow()
 
-    (recorder,) = world.recorders
+    recorder, _ = world.recorders
     assert recorder.bodies == ["a", "b", "c"]
     assert recorder.acted == 3
 
@@ -100,14 +116,31 @@ async def test_another_worker_goes_on_where_the_last_one_stopped(world: _World) 
 async def test_what_was_taken_and_not_stored_is_taken_again(world: _World) -> None:
     await world.log("a")
     await world.follow()
-    world.recorders[-1].fails = True
+    world.repository.is_away = True
     await world.log("b")
 
-    with pytest.raises(RuntimeError, match="a defect"):
+    with pytest.raises(RedisConnectionError):
         await world.follow()
+    world.repository.is_away = False
     await world.follow()
 
     assert world.recorders[-1].bodies == ["a", "b"]
+
+
+@pytest.mark.parametrize("where", ["fails", "fails_to_act"])
+async def test_a_defect_of_one_observer_stops_no_other(world: _World, where: str) -> None:
+    await world.log("a")
+    await world.follow()
+    one, two = world.recorders
+    setattr(one, where, True)
+    await world.log("b")
+    await world.follow()
+    await world.log("c")
+    await world.follow()
+
+    assert two.bodies == ["a", "b", "c"]
+    assert "c" not in one.bodies
+    assert one.acted <= 2
 
 
 async def test_a_long_log_is_read_in_turns(world: _World) -> None:
@@ -136,7 +169,7 @@ async def test_observers_are_opened_anew_for_another_declaration(world: _World) 
 
     await world.follow(wait_s=30.0)
 
-    assert len(world.recorders) == 2
+    assert len(world.recorders) == 4
     assert world.recorders[-1].bodies == ["a"]
 
 
