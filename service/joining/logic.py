@@ -46,6 +46,8 @@ Outcome = Literal[
     "unreadable",
 ]
 UNKNOWN_PROPENSITY: Final = 0.0
+BASELINE_ARM: Final = "baseline"
+"""Of decisions in which the policy only watched: nobody drew an arm for them, and they count for none."""
 
 
 class JoinedEvent(msgspec.Struct, frozen=True, array_like=True):
@@ -170,7 +172,7 @@ def _read_decision(record: DecisionRecord) -> Taken:
         may_teach=request.mode != "logging_only",
         value=answer.action.value,
         carry=record.carry,
-        arm=answer.assignment.arm,
+        arm=answer.assignment.arm if request.mode == "online" else BASELINE_ARM,
         made_ms=record.made_ms,
         expected=record.value,
         took_us=record.took_us,

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from agent_core.monitoring.moments import ColumnMoments
 from service.following.observer import LogEvent
-from service.joining.logic import JoinedEvent
+from service.joining.logic import BASELINE_ARM, JoinedEvent
 from service.policies.head import Rollout
 
 log = structlog.get_logger(__name__)
@@ -145,7 +145,7 @@ class RolloutSums:
                 self._publish(_version(event.body).version)
 
     def _join(self, joined: JoinedEvent) -> None:
-        if joined.reward is None or joined.arm not in ("live", "canary"):
+        if joined.reward is None or joined.arm not in ("live", "canary", BASELINE_ARM):
             return
         if joined.outcome == "not_learned":
             return  # the policy was only asked to write down what somebody else decided
@@ -156,8 +156,10 @@ class RolloutSums:
         sums.total += joined.reward
         kept.versions[joined.model_version] = sums
         _forget_first(kept.versions)
-        if joined.arm == "live":
+        if joined.arm != "canary":
             kept.live = joined.model_version
+        if joined.arm == BASELINE_ARM:
+            return  # the live version only watched: what it is compared with by the gate, but no arm of a canary
         step = self._step_of(joined.made_ms)
         if step is not None and (joined.arm == "canary") == (
             joined.model_version == kept.candidate

@@ -37,7 +37,12 @@ LOADERS = {
 }
 YAML_LOADERS = {f"yaml.{name}" for name in ("Loader", "CLoader", "FullLoader", "UnsafeLoader")}
 """What `yaml.load` may not be given; a subclass of the safe loader is fine."""
-SPEAKERS = {"service/cli.py", "service/decisions/replay.py"}
+SPEAKERS = {
+    "service/cli.py",
+    "service/decisions/replay.py",
+    "service/evaluation/command.py",
+    "service/evaluation/export_command.py",
+}
 """Files whose output is what a command prints; the demo is another."""
 SECRETS = {
     "key",
