@@ -15,6 +15,7 @@ from service.decisions.schemas import (
     DecisionLife,
 )
 from service.errors import KINDS, Problem
+from service.evaluation.schemas import EvaluationJob, EvaluationRequest, EvaluationsView
 from service.feedback.schemas import ObserveRequest, ObserveResponse, SealRequest
 from service.learning.schemas import Job, LearnRequest
 from service.monitoring.schemas import AlarmsAnswer, ForgetRequest, MonitoringAnswer
@@ -83,6 +84,10 @@ OPERATIONS: Final = (
     Operation("get", "/v1/policies/{policy}/actions", "policies", "The action catalog", 200, None, CatalogDocument, (422,)),
     Operation("put", "/v1/policies/{policy}/actions", "policies", "Change the action catalog", 200, CatalogChange, CatalogView, (*_BODY, 409)),
     Operation("get", "/v1/policies/{policy}/audit", "policies", "Are the logged probabilities true?", 200, None, Audit, (422,), (("decisions", "integer"),)),
+    Operation("post", "/v1/evaluations", "evaluation", "Ask what a policy would have earned", 202, EvaluationRequest, EvaluationJob, (*_BODY, 429)),
+    Operation("get", "/v1/evaluations", "evaluation", "The newest evaluations of a policy", 200, None, EvaluationsView, (422,), _POLICY),
+    Operation("get", "/v1/evaluations/{job_id}", "evaluation", "How an evaluation stands", 200, None, EvaluationJob, (422,)),
+    Operation("get", "/v1/evaluations/{job_id}/page", "evaluation", "A report for people", 200, None, None, (422,)),
     Operation("get", "/v1/approvals", "approvals", "What waits for a person", 200, None, ApprovalList, (422,), (*_POLICY, ("state", "string"))),
     Operation("get", "/v1/approvals/{policy}/{approval_id}", "approvals", "One approval; can wait for its end", 200, None, Approval, (422,), (("wait_s", "number"),)),
     Operation("post", "/v1/approvals/{policy}/{approval_id}/approve", "approvals", "Say yes", 200, Verdict, Approval, (*_BODY, 409)),

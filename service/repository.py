@@ -13,6 +13,8 @@ on a Redis Cluster too.
     nacre:{p}:approval:<id>             hash: one approval; approval.closed, .audit and .told: see
                                         `service.approvals.repository`
     nacre:{p}:audit                     stream: who moved the policy's head, when and why
+    nacre:{p}:evaluations               sorted set: evaluations by when they were asked for; evaluations:waiting is a
+                                        list of those that wait, evaluation:<id> a hash: request, state, report
     nacre:{p}:following                 hash: how far the worker followed the log, and what its observers keep
     nacre:{p}:alarms                    stream: alarms that were raised and ended
     nacre:{p}:windows                   stream: windows that were judged

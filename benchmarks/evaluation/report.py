@@ -118,7 +118,12 @@ def markdown(report: Report) -> str:
         parts.append(f"{report.missing}\n")
     for run in report.runs:
         parts += [f"## {title(run)}\n", facts(run) + "\n", _table(RUN_COLUMNS, run_rows(run))]
-    parts += ["## Workers\n", _table(TIMING_COLUMNS, timing_rows(report.timings))]
+    parts += [
+        "## Workers\n",
+        "A network of version 1 is asked about ten actions with 16 numbers each. Seconds are by the clock, on a machine "
+        "that other work may share; two workers on two cores share them with the process that reads the log.\n",
+        _table(TIMING_COLUMNS, timing_rows(report.timings)),
+    ]
     return "\n".join(parts)
 
 

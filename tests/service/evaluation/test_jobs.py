@@ -106,6 +106,7 @@ async def test_too_many_jobs_are_refused(jobs: EvaluationRepository) -> None:
 async def test_only_the_newest_jobs_are_listed(
     jobs: EvaluationRepository, redis_client: Redis
 ) -> None:
+    job_id = ""
     for _ in range(210):
         job_id = await jobs.ask(_KEYS, ask("uniform"), "shop")
         await jobs.fail(_KEYS, job_id, "why")
