@@ -8,7 +8,7 @@ A swap builds another `Serving` aside and replaces the reference; a request in f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent_core.agent import Agent
 from agent_core.box_agent import BoxAgent
@@ -78,19 +78,20 @@ class Serving:
 
     `live`: the version that the pointer names; its configuration, encoding and keys are those of all arms.
     `arms`: probabilities sum to 1. `rollout_id`: the salt of who is in the canary; empty without one. `tripped`:
-    the signal because of which the policy may not decide; empty if it may.
+    the signal because of which the policy may not decide; empty if it may. `is_plain`: the live version decides
+    alone, and no person is ever asked; found once, because every request asks.
     """
 
     live: Served
     arms: tuple[Arm, ...]
     rollout_id: str = ""
     tripped: str = ""
+    is_plain: bool = field(init=False)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the live version decides alone, and no person is ever asked."""
+    def __post_init__(self) -> None:
         rule = self.live.config.approval
-        return self.has_one_arm and (rule is None or not rule.is_about_decisions)
+        is_asked = rule is not None and rule.is_about_decisions
+        object.__setattr__(self, "is_plain", self.has_one_arm and not is_asked)
 
     @property
     def has_one_arm(self) -> bool:
