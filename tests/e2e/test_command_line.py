@@ -17,7 +17,18 @@ from tests.support.processes import Child, Children, answers, free_port, wait_un
 pytestmark = pytest.mark.faults
 
 API = b"service.cli\0serve\0"
-COMMANDS = ["up", "serve", "worker", "learner", "demo", "check", "replay", "version"]
+COMMANDS = [
+    "up",
+    "serve",
+    "worker",
+    "learner",
+    "demo",
+    "check",
+    "replay",
+    "evaluate",
+    "export",
+    "version",
+]
 
 
 class Up:
