@@ -16,12 +16,17 @@ Letters: T steps, E episodes, L steps of the longest episode.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from agent_core.evaluation.logged import segment_sum
 from agent_core.functional.blocks import spans
 from agent_core.types import Doubles, Integers
+
+_MOST: Final = 1e100
+"""A product of true ratios is ever as large with a probability of 1e-100 (Ville 1939). Wrong propensities reach it,
+and doubles must still hold its square, so that the verdict can say so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,10 +87,10 @@ def steps(offsets: Integers) -> Integers:
 
 
 def running_products(ratio: Doubles, offsets: Integers) -> Doubles:
-    """`[T]`: products of the ratios from the start of the episode to each of its steps."""
-    products = ratio.copy()
+    """`[T]`: products of the ratios from the start of the episode to each of its steps, up to 1e100."""
+    products = np.minimum(ratio, _MOST)
     for rows in _later_steps(offsets):
-        products[rows] *= products[rows - 1]
+        products[rows] = np.minimum(products[rows] * products[rows - 1], _MOST)
     return products
 
 

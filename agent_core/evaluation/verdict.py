@@ -67,8 +67,8 @@ def _doubts(question: Question, weights: WeightSums) -> tuple[str, ...]:
     if abs(weights.mean - expected) > _ERRORS * weights.mean_error + 1e-9:
         is_known = weights.means is not None
         doubts.append(
-            f"weights are {weights.mean:.4f} on average, not {expected:.6g} within {_ERRORS:g} standard errors "
-            f"of {weights.mean_error:.4f}; propensities are wrong"
+            f"weights are {weights.mean:.6g} on average, not {expected:.6g} within {_ERRORS:g} standard errors "
+            f"of {weights.mean_error:.4g}; propensities are wrong"
             + ("" if is_known else ", or the target does what was never tried")
         )
     if expected < 1 - _UNTRIED:

@@ -73,17 +73,19 @@ class ActionCounts(Stored):
 
 
 def action_chi_squared(counts: ActionCounts) -> tuple[float, int, float]:
-    """Pearson's statistic over cells with at least 5 expected choices, its degrees of freedom, and its p-value.
+    """Pearson's statistic over cells with at least 5 expected choices, its degrees of freedom, and its p-value. All
+    rarer cells together are one.
 
     Exact when all decisions have the same probabilities, conservative when they differ: then `action_z` sees
     more. A statistic of 0 with no degrees of freedom where fewer than two cells are frequent.
     """
-    some = counts.expected >= _LEAST_EXPECTED
+    taken, expected = _rare_as_one(counts)
+    some = expected >= _LEAST_EXPECTED
     freedom = int(some.sum()) - 1
     if freedom < 1:
         return 0.0, 0, 1.0
-    apart = counts.taken[some] - counts.expected[some]
-    statistic = float((apart**2 / counts.expected[some]).sum())
+    apart = taken[some] - expected[some]
+    statistic = float((apart**2 / expected[some]).sum())
     return statistic, freedom, chi_squared_tail(statistic, freedom)
 
 
@@ -141,6 +143,14 @@ class EntropySums(Stored):
     def collapsed_share(self) -> float:
         """In [0, 1]; 0 where no decision had a choice."""
         return self.collapsed / self.count if self.count else 0.0
+
+
+def _rare_as_one(counts: ActionCounts) -> tuple[Doubles, Doubles]:
+    """`[K + 1]` each: taken and expected, with what is rare in the last cell alone."""
+    is_rare = counts.expected < _LEAST_EXPECTED
+    pairs = (counts.taken.astype(np.float64), counts.expected)
+    taken, expected = (np.append(np.where(is_rare, 0.0, one), one[is_rare].sum()) for one in pairs)
+    return taken, expected
 
 
 def _summed(values: Doubles, cell: Integers, cells: int) -> Doubles:

@@ -6,7 +6,8 @@ subject of its own. The probability that is logged is that of the whole lottery,
 
     propensity(a) = sum over arms of P(arm) * P(a in that arm)
 
-so that an evaluation need not know that there were arms.
+so that an evaluation need not know that there were arms. In an episode it is that of the arm alone: every step of it
+is in the same arm, so what the steps' probabilities are multiplied to is true only within the arm.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def _uniform(subject: str, salt: str) -> float:
 
 
 def mixed(arms: Sequence[Arm], probabilities: Sequence[Doubles]) -> Doubles:
-    """`[A]`: the probability of every action over all arms, from the `[A]` of each."""
+    """`[A]`: the probability of every action over `arms`, from the `[A]` of each; of one arm its own."""
+    if len(arms) == 1:
+        return probabilities[0]
     total = np.zeros_like(probabilities[0])
     for arm, of_arm in zip(arms, probabilities, strict=True):
         total += arm.probability * of_arm

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from agent_core.functional.choice import sample, uniform_from
 from agent_core.types import Doubles, Floats, Mask
+from service.approvals import envelope
 from service.decisions.choice import Available, Choice
 from service.decisions.schemas import ActRequest, Reason
 from service.errors import InvalidError
@@ -35,8 +36,19 @@ def fall_back(
     """
     eligible = served.agent.allowed(state, available.actions, excluded)
     if not eligible.any():
-        raise nothing_left(available, excluded)
-    return among(served, request, available, eligible, seed, why)
+        return empty_set(served, request, state, available, excluded)
+    return among(
+        served, request, available, _unasked(served, state, available, eligible), seed, why
+    )
+
+
+def _unasked(served: ServedSets, state: Floats, available: Available, allowed: Mask) -> Mask:
+    """`[A]` bool: what of the `allowed` actions may be done without a person."""
+    rule = served.config.approval
+    if rule is None:
+        return allowed
+    fulfils = envelope.within(rule, state, available.actions.features)
+    return envelope.fallback_eligible(allowed, fulfils)
 
 
 def among(
@@ -67,12 +79,13 @@ def held_back(
     Raises:
         InvalidError: ActionSetEmpty, no action is eligible.
     """
+    eligible = served.agent.allowed(state, available.actions, excluded)
+    if not eligible.any():
+        return empty_set(served, request, state, available, excluded)
     rule = served.config.rollout.holdback
     if rule is None or rule.kind == "baseline":
         return baseline(served, request, state, available, excluded)
-    eligible = served.agent.allowed(state, available.actions, excluded)
-    if not eligible.any():
-        raise nothing_left(available, excluded)
+    eligible = _unasked(served, state, available, eligible)
     return structs.replace(_uniform(eligible, seed, ""), reason="baseline", fallback=None)
 
 

@@ -94,6 +94,8 @@ def decide(
 ) -> Assigned:
     """What is answered. `is_late`: whether the deadline passed before the actions could be scored.
 
+    The probabilities are those of all arms together; in an episode, of the arm alone.
+
     Raises:
         InvalidError: an id names no action, or no action is eligible.
     """
@@ -102,44 +104,53 @@ def decide(
         live = serving.live
         choice = make(live, request, decision_id, state, available)
         return Assigned(choice, live.label, Assignment(LIVE_ARM, 1.0, choice.propensity))
-    at = arms.drawn(serving, arms.subject_of(request, decision_id))
+    drawn = serving.arms[arms.drawn(serving, arms.subject_of(request, decision_id))]
+    # All steps of an episode share their arm, so their probabilities multiply only within it.
+    together = (drawn,) if request.episode is not None else serving.arms
     choices = [
-        _of_arm(arm, serving, request, decision_id, state, available, make) for arm in serving.arms
+        _of_arm(arm, serving, request, decision_id, state, available, make) for arm in together
     ]
     judged = [
-        _guarded(arm, request, decision_id, state, available, choice)
-        for arm, choice in zip(serving.arms, choices, strict=True)
+        _guarded(arm, serving, request, decision_id, state, available, choice)
+        for arm, choice in zip(together, choices, strict=True)
     ]
-    own = judged[at]
-    assigned = _assigned(serving, at, own.choice, [one.choice.probabilities for one in judged])
+    own = judged[together.index(drawn)]
+    mixed = arms.mixed(together, [one.choice.probabilities for one in judged])
+    assigned = _assigned(serving, drawn, own.choice, mixed)
     if own.proposal is None:
         return assigned
     # As likely as if nobody had to be asked: that is how the policy came to propose it.
-    proposal = _assigned(serving, at, own.proposal, [one.probabilities for one in choices])
+    mixed = arms.mixed(together, [one.probabilities for one in choices])
+    proposal = _assigned(serving, drawn, own.proposal, mixed)
     return structs.replace(assigned, proposal=proposal, causes=own.causes)
 
 
-def _assigned(
-    serving: Serving, at: int, choice: Choice, probabilities: Sequence[Doubles]
-) -> Assigned:
-    arm, mixed = serving.arms[at], arms.mixed(serving.arms, probabilities)
+def _assigned(serving: Serving, arm: Arm, choice: Choice, mixed: Doubles) -> Assigned:
     assignment = arms.assignment(serving, arm, choice.propensity)
     return Assigned(guard.rescaled(choice, mixed), arm.served.label, assignment)
 
 
 def _guarded(
     arm: Arm,
+    serving: Serving,
     request: ActRequest,
     decision_id: str,
     state: Floats,
     available: Available,
     choice: Choice,
 ) -> Guarded:
-    """The choice of an arm as far as no person is needed."""
+    """The choice of an arm as far as no person is needed; of a tripped policy's, with why it is so."""
     served = arm.served
     assert isinstance(served, ServedSets)
     excluded = excluded_mask(available.actions.ids, request.excluded_actions)
-    return guarded(served, request, decision_id, state, available, excluded, choice)
+    found = guarded(served, request, decision_id, state, available, excluded, choice)
+    if arm.name != "fallback" or not arm.decides:
+        return found
+    why, proposal = f"tripped:{serving.tripped}", found.proposal
+    instead = structs.replace(found.choice, reason="fallback", fallback=why)
+    if proposal is not None:
+        proposal = structs.replace(proposal, fallback=why)
+    return Guarded(instead, proposal, found.causes)
 
 
 def _of_arm(
@@ -154,17 +165,14 @@ def _of_arm(
     """What one arm would answer: its version's choice, the holdback's, or that of a tripped policy."""
     served = arm.served
     assert isinstance(served, ServedSets)
-    if arm.name in ("live", "canary"):
-        return make(served, request, decision_id, state, available)
     excluded = _checked(request, available)
     seed = seed_of(decision_id, served.config.policy)
     if arm.name == "holdback":
         return fallback.held_back(served, request, state, available, excluded, seed)
-    why = f"tripped:{serving.tripped}"
     if not arm.decides:
+        why = f"tripped:{serving.tripped}"
         return fallback.fall_back(served, request, state, available, excluded, seed, why)
-    choice = make(served, request, decision_id, state, available)
-    return structs.replace(choice, reason="fallback", fallback=why)
+    return make(served, request, decision_id, state, available)
 
 
 def choose(
@@ -180,7 +188,6 @@ def choose(
     if request.mode == "logging_only":
         return fallback.baseline(served, request, state, available, excluded)
     seed = seed_of(decision_id, served.config.policy)
-    episode = request.episode
     try:
         decision = served.agent.act(
             state,
@@ -189,9 +196,7 @@ def choose(
             seed=seed,
             excluded=excluded,
             explore=request.explore,
-            episode=seed_of(episode.episode_id, served.config.policy)
-            if episode is not None and served.is_consistent
-            else None,
+            episode=opinion_of(served, request),
         )
     except NonFiniteScoresError:
         why = "scores_not_finite"
@@ -205,6 +210,13 @@ def choose(
         why = "confidence"
         return fallback.fall_back(served, request, state, available, excluded, seed, why)
     return _by_agent(decision)
+
+
+def opinion_of(served: ServedSets, request: ActRequest) -> int | None:
+    """The seed that all choices of an episode share; None where each has its own."""
+    if request.episode is None or not served.is_consistent:
+        return None
+    return seed_of(request.episode.episode_id, served.config.policy)
 
 
 def too_late(

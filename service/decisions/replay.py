@@ -90,10 +90,14 @@ async def replay(
         version = int(label.rpartition("@")[2])
         return assemble(config, artefacts.load(keys.policy, version), version, document, keys)
 
-    serving = _serving(origin, load)
+    return Replayed(decision_id, origin.model_version, compared(record, load))
+
+
+def compared(record: DecisionRecord, load: Callable[[str], Served]) -> list[str]:
+    """What is different where a decision is computed again. `load`: the version that a label names."""
+    serving = _serving(_origin(record.response), load)
     is_set = isinstance(serving.live, ServedSets)
-    found = _differences_of_set if is_set else _differences_of_box
-    return Replayed(decision_id, origin.model_version, found(serving, record))
+    return (_differences_of_set if is_set else _differences_of_box)(serving, record)
 
 
 class _Origin(msgspec.Struct, frozen=True):
@@ -138,14 +142,17 @@ def _differences_of_set(serving: Serving, record: DecisionRecord) -> list[str]:
     detail = logged.reasons_detail
     state = served.encoding.state(request.observation, record.carry)
     available = logic.available_actions(served.encoding, request)
-    is_late = detail.fallback == "deadline"
-    assigned = logic.decide(serving, request, name, state, available, is_late=is_late)
-    if logged.reason == "human" and assigned.proposal is not None:
-        assigned = assigned.proposal
-    again = logic.answer(
-        served, request, name, available, assigned, record.deadline_ms, detail.history
-    )
-    return differences(logged, decode_response(msgspec.json.encode(again)))
+
+    def found(is_late: bool) -> list[str]:
+        assigned = logic.decide(serving, request, name, state, available, is_late=is_late)
+        if logged.reason == "human" and assigned.proposal is not None:
+            assigned = assigned.proposal
+        again = logic.answer(
+            served, request, name, available, assigned, record.deadline_ms, detail.history
+        )
+        return differences(logged, decode_response(msgspec.json.encode(again)))
+
+    return _in_time_or_late(found, detail)
 
 
 def _differences_of_box(serving: Serving, record: DecisionRecord) -> list[str]:
@@ -157,10 +164,27 @@ def _differences_of_box(serving: Serving, record: DecisionRecord) -> list[str]:
     )
     detail = logged.reasons_detail
     state = served.encoding.state(request.observation, record.carry)
-    is_late = detail.fallback == "deadline"
-    assigned = box.decide(serving, request, name, state, is_late=is_late)
-    again = box.answer(served, request, name, assigned, record.deadline_ms, detail.history)
-    return differences(logged, decode_box_response(msgspec.json.encode(again)))
+
+    def found(is_late: bool) -> list[str]:
+        assigned = box.decide(serving, request, name, state, is_late=is_late)
+        again = box.answer(served, request, name, assigned, record.deadline_ms, detail.history)
+        return differences(logged, decode_box_response(msgspec.json.encode(again)))
+
+    return _in_time_or_late(found, detail)
+
+
+def _in_time_or_late(
+    differences_if: Callable[[bool], list[str]], detail: ReasonsDetail
+) -> list[str]:
+    """What differs, by whether the decision was late.
+
+    Where it was held back, or the policy tripped, the answer gives that as the reason and does not say whether it
+    was late too; it is one of the two.
+    """
+    if detail.fallback == "deadline":
+        return differences_if(True)
+    in_time = differences_if(False)
+    return in_time if in_time and differences_if(True) else []
 
 
 async def _find(

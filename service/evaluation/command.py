@@ -171,7 +171,10 @@ def _print(report: EvaluationReport) -> None:
     for one in report.estimates:
         name = f"{one.estimator} *" if one.is_biased else one.estimator
         table.add_row(name, *(_number(n) for n in (one.value, one.low, one.high)))
-    console.print(table)
+    if report.estimates:
+        console.print(table)
+    else:
+        console.print(escape(f"{report.target} on {report.log}"), highlight=False, soft_wrap=True)
     facts = {
         "baseline": _number(report.baseline),
         f"lower bound ({report.bound})": _number(report.lower),

@@ -9,7 +9,7 @@ from typing import Final
 
 from service.evaluation.errors import EvaluationError
 
-_FORM: Final = re.compile(r"\s*(?P<metric>[^\s<>=]+)\s*(?P<sign><=|>=)\s*(?P<limit>\S+)\s*")
+_FORM: Final = re.compile(r"\s*(?P<metric>[^\s<>=\0]+)\s*(?P<sign><=|>=)\s*(?P<limit>\S+)\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from agent_core.features.numbers import finite_number
 from service.decisions.schemas import ActionItem, Observation
 from service.errors import InvalidError
 from service.evaluation.rows import ROUNDING, LogRow
+from service.feedback.schemas import Amount
 
 _IDS: Final = "Id"
 """The namespace that the export gives to actions that are nothing but their ids."""
@@ -33,7 +34,7 @@ class _Interaction(msgspec.Struct, frozen=True):
     """The fields of a line that mean something here; all others are ignored, as they are by `vw`."""
 
     context: dict[str, Any] = field(name="c")
-    cost: float | None = field(default=None, name="_label_cost")
+    cost: Amount | None = field(default=None, name="_label_cost")
     probability: float | None = field(default=None, name="_label_probability")
     action: int | None = field(default=None, name="_label_Action")
     index: int | None = field(default=None, name="_labelIndex")

@@ -206,7 +206,8 @@ def _plan(asked: _Asked, overview: Overview, request: EvaluationRequest) -> Plan
         least=_least(asked, overview),
         selection=_SELECTION,
         constraints=tuple(
-            _constraint(i, one, overview, asked.known) for i, one in enumerate(asked.limits)
+            _constraint(i, one, overview, asked.known, is_summed=asked.family == "episodes")
+            for i, one in enumerate(asked.limits)
         ),
         span_ms=overview.span_ms,
         lengths=lengths_of(overview.longest) if "partial" in needs else np.zeros(0, np.int64),
@@ -223,9 +224,13 @@ def _least(asked: _Asked, overview: Overview) -> float:
     return 0.0 if is_never_negative else min(0.0, float(overview.total.low[0]))
 
 
-def _constraint(column: int, limit: Limit, overview: Overview, known: Known) -> Constraint:
+def _constraint(
+    column: int, limit: Limit, overview: Overview, known: Known, *, is_summed: bool
+) -> Constraint:
     """A lower limit of a metric is an upper one of its negative."""
     seen = overview.metrics.high[column] if limit.sign > 0 else -overview.metrics.low[column]
-    declared = known.most.get(limit.metric) if limit.sign > 0 else None
-    most = float(seen) if declared is None else max(declared, float(seen))
-    return Constraint(column, limit.sign, limit.sign * limit.limit, most)
+    declared = known.most.get(limit.metric)
+    # What is declared is of one decision, and an episode adds up many.
+    is_assumed = declared is None or limit.sign < 0 or is_summed
+    most = float(seen) if declared is None or is_assumed else max(declared, float(seen))
+    return Constraint(column, limit.sign, limit.sign * limit.limit, most, is_assumed)

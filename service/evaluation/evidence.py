@@ -46,12 +46,14 @@ Line: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Constraint:
-    """`sign` times the metric at `column` must be at most `limit`; `most`: the largest that it can be."""
+    """`sign` times the metric at `column` must be at most `limit`; `most`: the largest that it can be, which
+    nobody declared if that `is_assumed`."""
 
     column: int
     sign: float
     limit: float
     most: float
+    is_assumed: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

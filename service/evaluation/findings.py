@@ -308,7 +308,7 @@ def _constraint(
         value=_turned(values[1], limit.sign),
         upper=_turned(upper, limit.sign),
         holds=upper is not None and upper <= one.limit,
-        assumed=limit.sign < 0 or limit.metric not in findings.known.most,
+        assumed=one.is_assumed,
     )
 
 

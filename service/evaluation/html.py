@@ -168,7 +168,8 @@ def _over_time(report: EvaluationReport) -> list[str]:
     )  # fmt: skip
     found = [f"<section><h2>Effective {report.unit}s, as the log grew</h2>{sizes}</section>"]
     values = [v for one in moments for v in (one.value, one.logged) if v is not None]
-    if values and moments[0].until_ms < moments[-1].until_ms:
+    # Where all happened at one moment, or nobody knows when, parts end within 1 ms.
+    if values and moments[-1].until_ms - moments[0].until_ms > 1:
         places = [(float(one.until_ms), one.value, one.logged) for one in moments]
         both = [
             Curve("target", "target", tuple(None if v is None else (t, v) for t, v, _ in places)),
@@ -181,7 +182,9 @@ def _over_time(report: EvaluationReport) -> list[str]:
 
 def _time_axis(begin_ms: int, end_ms: int) -> Axis:
     places = [begin_ms + (end_ms - begin_ms) * i // 3 for i in range(4)]
-    ticks = tuple((float(at), rfc3339(at)[:16].replace("T", " ")) for at in places)
+    # Minutes tell nothing of a log of some minutes.
+    shown = 16 if end_ms - begin_ms > 600_000 else 19
+    ticks = tuple((float(at), rfc3339(at)[:shown].replace("T", " ")) for at in places)
     return Axis(float(begin_ms), float(end_ms), ticks)
 
 

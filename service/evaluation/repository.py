@@ -48,15 +48,18 @@ class EvaluationRepository:
             ServiceError: TooManyRequests, when a hundred jobs of the policy wait.
         """
         job_id = f"{keys.policy}.{new_id()}"
-        is_queued = await self._client.eval(
+        old: Any = await self._client.eval(
             _ASK.text, 3, _waiting(keys), _job(keys, job_id), _jobs(keys),
             job_id, _encode(request), who, now_ms(), _MOST_WAITING, _KEPT,
         )  # fmt: skip
-        if not is_queued:
+        if old is None:
             raise ServiceError(
                 "TooManyRequests",
                 f"{_MOST_WAITING} evaluations of the policy wait; ask again later",
             )
+        if old:
+            # At most a hundred wait, so these have ended.
+            await self._client.unlink(*(_job(keys, text(one)) for one in old))
         return job_id
 
     async def find(self, keys: PolicyKeys, job_id: str) -> EvaluationJob | None:

@@ -29,6 +29,9 @@ from service.policies.encoding import CONTINUOUS_ID, Encoding, set_of_one
 ROUNDING: Final = 1e-3
 """Logs round probabilities: what is off by less is one number, and what sums to nearly 1 is scaled to 1."""
 
+_LEAST: Final = 1e-100
+"""Propensities below it are mistakes, and the square of their inverse is more than a double holds."""
+
 
 class Place(Strict, frozen=True):
     """Where in an episode a decision stands; steps count from 0."""
@@ -38,8 +41,8 @@ class Place(Strict, frozen=True):
 
 
 class LogRow(Strict, frozen=True):
-    """One decision and its reward. `propensity` and `reward` may be absent here only so that their absence can be
-    told in words."""
+    """One decision and its reward. `encoded`: whether vectors are those that a policy saw, so that none encodes them
+    again. `propensity` and `reward` may be absent here only so that their absence can be told in words."""
 
     decision_id: Id
     observation: Observation
@@ -57,6 +60,7 @@ class LogRow(Strict, frozen=True):
     terminated: bool = False
     model_version: str = ""
     target_probabilities: list[float] | None = None
+    encoded: bool = False
 
 
 RowEncoding = Encoding | PlainEncoding
@@ -73,6 +77,7 @@ def step_of(row: LogRow, encoding: RowEncoding, where: str) -> LoggedStep:
         InvalidError: it contradicts itself, lacks what evaluation needs, or does not fit the features.
     """
     propensity, reward = _needed(row)
+    encoding = PlainEncoding() if row.encoded else encoding
     actions, action = _chosen(row, encoding)
     return LoggedStep(
         row=where,
@@ -103,10 +108,10 @@ def _needed(row: LogRow) -> tuple[float, float]:
             " made up later",
             field_code="required",
         )
-    if not 0 < row.propensity < math.inf:
+    if not _LEAST <= row.propensity < math.inf:
         raise InvalidError(
             "/propensity",
-            f"{row.propensity:g} found; what was done had a probability above 0; log that of the action taken",
+            f"{row.propensity:g} found; what was done had a probability above {_LEAST:g}; log that of the action taken",
             field_code="out_of_range",
         )
     if row.reward is None:
@@ -233,8 +238,7 @@ def _at(moment: str | None) -> int:
 
 
 def row_of(step: LoggedStep) -> LogRow:
-    """The row that gives the same step again where it is read without a policy file: its vectors are those
-    that the policy saw."""
+    """The row that gives the same step again: its vectors are those that the policy saw."""
     shared: dict[str, Any] = {
         "decision_id": step.decision_id,
         "at": rfc3339(step.at_ms) if step.at_ms else None,
@@ -248,6 +252,7 @@ def row_of(step: LoggedStep) -> LogRow:
         else None,
         "terminated": step.is_terminated,
         "model_version": step.model_version,
+        "encoded": True,
     }
     if step.actions.ids == (CONTINUOUS_ID,):
         return LogRow(value=step.actions.features[0].tolist(), **shared)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -124,21 +125,34 @@ class EvaluationRunner:
             await self._repository.fail(keys, job.job_id, why)
             return 0.0
         await self._repository.begin(keys, job.job_id)
-        self._running = await self._start(keys, job)
+        try:
+            self._running = await self._start(keys, job)
+        except ValueError as error:
+            # Such as a zero byte, which no command line can have.
+            await self._repository.fail(keys, job.job_id, f"it cannot be started: {error}")
+            return 0.0
         log.info("evaluation_started", policy=keys.policy, job=job.job_id)
         return _LOOK_S
 
     async def _start(self, keys: PolicyKeys, job: EvaluationJob) -> _Running:
         folder = Path(tempfile.mkdtemp(prefix="nacre-evaluation-"))
         request = replace(job.request, policy=keys.policy)
+        try:
+            process = await self._spawn(arguments(request, folder / "report.json"), folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with suppress(ProcessLookupError):  # it may have ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+        return _Running(keys, job, process, folder, time.monotonic() + self._limit_s)
+
+    async def _spawn(self, words: list[str], folder: Path) -> asyncio.subprocess.Process:
         with (folder / "told.txt").open("wb") as told:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "service.cli", *arguments(request, folder / "report.json"),
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "service.cli", *words,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=told,
                 cwd=folder, env=self._environment(),
             )  # fmt: skip
-        os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
-        return _Running(keys, job, process, folder, time.monotonic() + self._limit_s)
 
     def _environment(self) -> dict[str, str]:
         """It stands in a folder of its own, so that no file is mistaken for a policy; and it is to die with us."""
@@ -167,8 +181,8 @@ class EvaluationRunner:
 
     async def _close(self, running: _Running, code: int) -> None:
         keys, job_id = running.keys, running.job.job_id
-        if code in (0, 1) and running.report.exists():
-            report = _report(running.report.read_bytes())
+        report = _read(running.report) if code in (0, 1) else None
+        if report is not None:
             await self._repository.report(keys, job_id, report)
             _show(keys.policy, report)
             log.info("evaluation_ended", policy=keys.policy, job=job_id, verdict=report.verdict)
@@ -180,6 +194,14 @@ class EvaluationRunner:
     async def _stop(self, running: _Running) -> None:
         await _killed(running.process)
         shutil.rmtree(running.folder, ignore_errors=True)
+
+
+def _read(path: Path) -> EvaluationReport | None:
+    """None where there is none, or it cannot be read."""
+    try:
+        return _report(path.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 async def _killed(process: asyncio.subprocess.Process) -> None:

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from service.decisions.schemas import Id, Strict
 from service.evaluation.steps import RefusedRow
+from service.feedback.schemas import Amount
 
 JobStatus = Literal["queued", "running", "done", "failed"]
 Verdict = Literal[
@@ -19,7 +20,7 @@ Verdict = Literal[
 ]
 BoundName = Literal["betting", "empirical_bernstein", "student_t", "bootstrap", "hcope"]
 
-Delta = Annotated[float, Meta(gt=0, lt=0.5)]
+Delta = Annotated[float, Meta(ge=1e-9, lt=0.5)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -45,8 +46,8 @@ class EvaluationRequest(Strict, frozen=True):
     effective_rows: Annotated[float, Meta(ge=11, le=1e12)] = 100.0
     since: str | None = None
     until: str | None = None
-    weights: dict[str, float] | None = None
-    constraints: Annotated[list[str], Meta(max_length=32)] = []
+    weights: Annotated[dict[Id, Amount], Meta(max_length=64)] | None = None
+    constraints: Annotated[list[Id], Meta(max_length=32)] = []
     seed: Seed = 0
 
 

@@ -26,8 +26,8 @@ class Observer(Protocol):
     """Takes in every event once, in order, and acts on what it makes of them.
 
         observer.take(events)          sums only: no input, no output, no clock
-        (its state is stored together with the position in the log)
         await observer.act(policy, now_ms)
+        (now and then its state is stored together with the position in the log)
 
     A worker that dies takes the same events again, from the stored state: sums are exact. What `act` does may be
     done twice.
@@ -43,7 +43,7 @@ class Observer(Protocol):
         """Judges, tells, and moves the policy's head where that is called for.
 
         Raises:
-            RedisError: what was not done is done by a later call.
+            RedisError: the observer is opened anew from its stored state, and what was not done is done then.
         """
         ...
 

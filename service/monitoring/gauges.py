@@ -73,6 +73,12 @@ def show_alarms(policy: str, alarms: Mapping[str, Alarm], changes: Iterable[Alar
             metrics.ALARMS.labels(policy, change.signal, change.level).inc()
 
 
+def forget_evidence(policy: str) -> None:
+    """Drops what was shown of constraints: they may not be declared any more."""
+    for gauge in (metrics.SAFETY_E_VALUE, metrics.SAFETY_E_VALUE_LIMIT):
+        gauge.remove_by_labels({"policy": policy})
+
+
 def show_evidence(config: PolicyConfig, evidence: Mapping[str, Evidence]) -> None:
     """The wealth of every constraint, and what it would trip at."""
     for name, rule in config.trips.constraints.items():

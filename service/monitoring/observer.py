@@ -35,7 +35,7 @@ from service.policies.repository import PolicyMeta, PolicyRepository
 from service.replay.repository import ReplayRepository
 from service.trips import runner
 from service.trips.constraints import TooMuch
-from service.trips.logic import recovery_of, trip_of
+from service.trips.logic import recovery_of, stand_in, trip_of
 from service.webhooks import Announce
 
 log = structlog.get_logger(__name__)
@@ -60,6 +60,7 @@ class Monitors:
 
     def open(self, policy: Watched, state: bytes) -> Observer | None:
         """The monitor of `policy` as it is declared now."""
+        gauges.forget_evidence(policy.keys.policy)
         watching = _watching(policy, state)
         return Monitor(
             watching,
@@ -125,7 +126,7 @@ class Monitor:
 
     async def _look(self, policy: Watched, meta: PolicyMeta, now_ms: int) -> None:
         watching, trip = self._watching, read_trip(meta.trip)
-        before = watching.alarms
+        before = watching.drain_alarms()
         watching.follow_head(meta.lineage, trip, now_ms)
         if watching.kept.is_to_forget:
             await self._monitoring.forget_reference(policy.keys, meta.lineage)
@@ -156,12 +157,12 @@ class Monitor:
             self._collector = Collector(self._monitoring, self._replay, policy.keys, lineage)
             await self._collector.load(watching)
         collector = self._collector
+        await collector.take_made(policy.config)
         watching.use(collector.references)
         samples = list(watching.kept.pending)
         if samples:
             observations = await encoded(self._frames, policy.keys, samples)
             await collector.add_states(policy.config, samples, observations)
-            watching.use(collector.references)
             watching.absorb(samples, observations)
         return collector
 
@@ -237,7 +238,8 @@ class Monitor:
     ) -> None:
         rule, alarms = policy.config.trips, self._watching.alarms
         if trip is None:
-            new = trip_of(alarms, rule, meta.previous, new_id(), now_ms)
+            previous = stand_in(meta.previous, policy.quarantined)
+            new = trip_of(alarms, rule, previous, new_id(), now_ms)
             if new is not None:
                 await runner.trip(self._policies, policy.keys, meta, new, NAME)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -24,9 +24,13 @@ from service.replay.repository import START, ReplayRepository
 from service.repository import PolicyKeys
 
 log = structlog.get_logger(__name__)
+MAKING: Final = "monitoring: reference"
+"""The name of the task that makes one."""
 _NUMBERS: Final = "<f4"
 _KEEP_MS: Final = 30 * 86_400_000
 """A policy that gets no traffic for so long collects anew."""
+
+_Make = Callable[[Sequence[bytes], PolicyConfig, int], StateReference | None]
 
 
 class Collector:
@@ -45,6 +49,7 @@ class Collector:
         self.lineage = lineage
         self.references = References()
         self._is_training_usable = True
+        self._making: asyncio.Task[StateReference | None] | None = None
 
     async def load(self, watching: Watching) -> None:
         """Reads what is frozen already; what another program wrote is forgotten, and collected again."""
@@ -76,8 +81,8 @@ class Collector:
         samples: Sequence[Sample],
         observations: Sequence[Floats | None],
     ) -> None:
-        """Puts observations aside until there are enough of them."""
-        if self.references.states is not None:
+        """Puts observations aside until there are enough of them; see `take_made`."""
+        if self.references.states is not None or self._making is not None:
             return
         if self._is_training_usable and _is_of_training(config):
             await self._use_training(config)
@@ -90,8 +95,7 @@ class Collector:
         count = await self._repository.keep_rows(self._keys, self.lineage, rows, _KEEP_MS)
         if count >= config.monitoring.reference:
             found = await self._repository.rows(self._keys, self.lineage)
-            if not await self._make_states(config, found):
-                await self._repository.forget_rows(self._keys, self.lineage)
+            self._begin(_states_from, found, config, self.lineage)
 
     async def _use_training(self, config: PolicyConfig) -> None:
         wanted = config.monitoring.reference
@@ -99,34 +103,52 @@ class Collector:
         if first.appended - first.trimmed < wanted:
             return
         block = await self._replay.after(self._keys, START, wanted)
-        states = await asyncio.to_thread(_states_of, block.data, config.transition_schema)
-        if not await self._make_states(config, states):
+        self._begin(_states_from_training, block.data, config, self.lineage)
+
+    def _begin(self, make: _Make, found: Sequence[bytes], config: PolicyConfig, seed: int) -> None:
+        """In a thread, and nobody waits for it: seconds in which no other policy could trip."""
+        made = asyncio.to_thread(make, found, config, seed)
+        self._making = asyncio.create_task(made, name=MAKING)
+
+    async def take_made(self, config: PolicyConfig) -> None:
+        """Keeps the reference of states as soon as it is made; begins anew where the rows were not enough."""
+        if self._making is None or not self._making.done():
+            return
+        states, self._making = self._making.result(), None
+        if states is not None:
+            await self._repository.freeze(self._keys, self.lineage, "states", packed(states))
+            self.references.states = states
+            log.info(
+                "state_reference_made", policy=self._keys.policy, rows=states.sums.moments.count
+            )
+        elif self._is_training_usable and _is_of_training(config):
             self._is_training_usable = False
             log.warning(
                 "training_not_comparable",
                 policy=self._keys.policy,
-                states=len(states),
                 action="compared with the first decisions",
             )
-
-    async def _make_states(self, config: PolicyConfig, found: Sequence[bytes]) -> bool:
-        """Whether they were enough, and of one length."""
-        rows = _table(found)
-        if len(rows) < 2 * config.monitoring.window:
-            return False
-        # In a thread: it draws thousands of windows from the rows, which takes a second or more.
-        random = np.random.default_rng(self.lineage)
-        window = config.monitoring.window
-        states = await asyncio.to_thread(StateReference.of, rows, window, random)
-        await self._repository.freeze(self._keys, self.lineage, "states", packed(states))
-        self.references.states = states
-        log.info("state_reference_made", policy=self._keys.policy, rows=len(rows))
-        return True
+        else:
+            await self._repository.forget_rows(self._keys, self.lineage)
 
 
 def _is_of_training(config: PolicyConfig) -> bool:
     has_no_history = isinstance(config.agent.history, NoHistoryConfig)
     return config.monitoring.reference_of == "training" and has_no_history
+
+
+def _states_from(found: Sequence[bytes], config: PolicyConfig, seed: int) -> StateReference | None:
+    """None where there are not enough rows of one length."""
+    rows, window = _table(found), config.monitoring.window
+    if len(rows) < 2 * window:
+        return None
+    return StateReference.of(rows, window, np.random.default_rng(seed))
+
+
+def _states_from_training(
+    data: Sequence[bytes], config: PolicyConfig, seed: int
+) -> StateReference | None:
+    return _states_from(_states_of(data, config.transition_schema), config, seed)
 
 
 def _states_of(data: Sequence[bytes], schema: str) -> list[bytes]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
 
+from msgspec import Meta, Struct
+
+from service.decisions.schemas import Strict
 from service.monitoring.judge import AlarmChange, Level
 from service.monitoring.readings import Reading
 
@@ -80,7 +83,7 @@ class AlarmsAnswer(Struct, frozen=True, kw_only=True):
     changes: list[AlarmChange]
 
 
-class ForgetRequest(Struct, frozen=True, forbid_unknown_fields=True):
+class ForgetRequest(Strict, frozen=True):
     """Why what is seen now is what is to be expected from now on."""
 
-    why: str = ""
+    why: Annotated[str, Meta(max_length=2000)] = ""

@@ -86,7 +86,8 @@ class Kept(Struct):
     samples that are not encoded yet. `detector`: of fallen rewards, as `EDetector` keeps it. `too_much`: single
     costs nobody looked into yet. `streak`: windows in a row with other states. `asked_ms`: when training
     was asked for last. `moves`: trips and recoveries that nobody was told of yet. `is_to_forget`: somebody wants another
-    reference."""
+    reference. `ended`: alarms that are over, by another declaration or a recovery, and that nobody was told the
+    end of yet."""
 
     declared: str
     budget: Budget
@@ -108,6 +109,7 @@ class Kept(Struct):
     asked_ms: int = 0
     moves: list[PolicyEvent] = []
     is_to_forget: bool = False
+    ended: dict[str, Alarm] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -124,8 +126,17 @@ def read_kept(state: bytes, config: PolicyConfig) -> Kept:
     except msgspec.MsgspecError as error:
         log.warning("watching_begins_anew", policy=config.policy, why=str(error))
         return fresh
-    is_usable = kept.format == _FORMAT and kept.declared == config.fingerprint
-    return kept if is_usable else fresh
+    if kept.format != _FORMAT:
+        return fresh
+    return kept if kept.declared == config.fingerprint else _redeclared(kept, fresh)
+
+
+def _redeclared(kept: Kept, fresh: Kept) -> Kept:
+    """`fresh`, with what others have yet to be told, and when training was asked for last."""
+    fresh.ended = kept.alarms | kept.ended
+    fresh.moves, fresh.asked_ms = kept.moves, kept.asked_ms
+    fresh.is_to_forget = kept.is_to_forget
+    return fresh
 
 
 class Watching:
@@ -237,12 +248,24 @@ class Watching:
                 # Once more: a reward may come before its decision, and several may be too much only together.
                 self._check_limits(event.decision_id, joined.cost, joined.components)
         elif event.type == "trip":
-            self.kept.moves = [*self.kept.moves, _policy_event(event.body)][-_PENDING:]
+            self._moved(_policy_event(event.body), at_ms, outcomes)
         elif event.type == "monitoring":
             self.kept.is_to_forget = True
         elif event.type == "reward" and self._config.trips.constraints:
-            entry = decode_entry(_reward(event.body).entry)
-            self._check_limits(event.decision_id, entry.cost, entry.components)
+            sent = _reward(event.body)
+            if sent.op != "retract":  # whose own numbers count for nothing
+                entry = decode_entry(sent.entry)
+                self._check_limits(event.decision_id, entry.cost, entry.components)
+
+    def _moved(self, move: PolicyEvent, at_ms: int, outcomes: list[Outcome]) -> None:
+        self.kept.moves = [*self.kept.moves, move][-_PENDING:]
+        is_over = move.what == "recover" and self.kept.arm == "live"
+        if is_over and any(one.level == "trip" for one in self.kept.alarms.values()):
+            # Tripped and recovered between two looks: the head shows nothing of it.
+            self.kept.ended = self._told()
+            self.kept.since_ms = at_ms
+            self._turn(at_ms, is_recovery=True)
+            outcomes.clear()
 
     def _check_limits(self, decision_id: str, cost: float, parts: Mapping[str, float]) -> None:
         found = too_much(self._config.trips.constraints, decision_id, cost, parts)
@@ -257,6 +280,14 @@ class Watching:
     def alarms(self) -> dict[str, Alarm]:
         """A copy, to compare with later."""
         return dict(self.kept.alarms)
+
+    def drain_alarms(self) -> dict[str, Alarm]:
+        """The alarms as others were told them; the look that asks tells what became of them since."""
+        before, self.kept.ended = self._told(), {}
+        return before
+
+    def _told(self) -> dict[str, Alarm]:
+        return self.kept.alarms | self.kept.ended
 
     def drain_moves(self) -> list[PolicyEvent]:
         """Trips and recoveries since the last call, whoever made them."""

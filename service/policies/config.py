@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -151,10 +152,25 @@ class PolicyConfig(PolicyRules):
 
     agent: AgentConfig
 
-    @property
+    @cached_property
     def config_hash(self) -> str:
-        """Names everything that decides: "c:" and 12 hex digits of the canonical agent section."""
-        return self.agent.config_hash
+        """Names everything that decides: "c:" and 12 hex digits of the canonical agent section, and of the other
+        rules that a decision depends on where any of them is declared."""
+        asks, held = self.approval, self.rollout.holdback
+        envelope = {"envelope", "least_confidence"}
+        rules = [
+            asks.model_dump(mode="json", include=envelope)
+            if asks and asks.is_about_decisions
+            else None,
+            held.kind if held else None,
+            self.trips.least_confidence or None,
+        ]
+        if not any(rules):
+            return self.agent.config_hash
+        canonical = json.dumps(
+            [self.agent.config_hash, self.fallback, self.empty_action_set, rules], sort_keys=True
+        )
+        return f"c:{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
 
     @property
     def transition_schema(self) -> str:

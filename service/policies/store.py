@@ -177,7 +177,7 @@ class PolicyStore:
         slot.seen = meta
         try:
             serving = await self._build(slot, meta)
-        except (AgentCoreError, OSError, ValueError) as error:
+        except (AgentCoreError, OSError, ValueError, msgspec.MsgspecError) as error:
             self._refuse(slot, meta.live, error)
             return
         before, slot.serving = slot.serving, serving
@@ -233,8 +233,11 @@ class PolicyStore:
     ) -> Served:
         """One version; one that this server holds already is taken as it is."""
         config = read_config(meta.config)
-        for arm in slot.serving.arms if slot.serving else ():
-            one = arm.served
+        # The live one too: while a policy is tripped it has no arm, and must be there when it recovers.
+        held = (
+            (slot.serving.live, *(arm.served for arm in slot.serving.arms)) if slot.serving else ()
+        )
+        for one in held:
             is_same = one.config is config and one.encoding.catalog_revision == document.revision
             if is_same and one.version == version:
                 return one

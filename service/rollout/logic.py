@@ -115,7 +115,8 @@ def moved_on(rollout: Rollout, facts: Facts, rule: RolloutRule, now_ms: int) -> 
         case "shadow":
             return _enter(rollout, 0, facts, rule, now_ms, "moved on by a person")
         case "canary" | "waiting":
-            return _enter(rollout, _following(rollout), facts, rule, now_ms, "moved on by a person")
+            step = _following(rollout, rule)
+            return _enter(rollout, step, facts, rule, now_ms, "moved on by a person")
 
 
 def aborted(why: str) -> Moved:
@@ -192,19 +193,23 @@ def _leave_step(rollout: Rollout, facts: Facts, rule: RolloutRule, now_ms: int) 
         return Stay("in this step for its declared time", until_ms)
     if facts.evidence != "promote":
         return Stay(facts.evidence_why)
-    return _enter(rollout, _following(rollout), facts, rule, now_ms, facts.evidence_why)
+    return _enter(rollout, _following(rollout, rule), facts, rule, now_ms, facts.evidence_why)
 
 
 def _leave_waiting(rollout: Rollout, facts: Facts) -> Next:
+    if facts.trip:
+        return Stay(f"the policy is tripped by {facts.trip}")
     if rollout.approval and facts.approval == "approved":
         return Moved("live", None, "the promotion was approved")
     asked = "for an approval" if rollout.approval else "for a person"
     return Stay(f"waiting {asked}")
 
 
-def _following(rollout: Rollout) -> int:
-    """The canary step after this one; the first where there was none yet."""
-    return rollout.step + 1 if rollout.share else 0
+def _following(rollout: Rollout, rule: RolloutRule) -> int:
+    """The canary step after this one. The first with a larger share, if that comes earlier: the policy file may
+    have lost steps meanwhile, and what is declared between here and all traffic is not left out."""
+    larger = sum(step.share <= rollout.share for step in rule.steps)
+    return min(rollout.step + 1, larger) if rollout.share else 0
 
 
 def _enter(

@@ -11,9 +11,10 @@ from service.policies.section import Section
 
 
 class CanaryStep(Section):
-    """`share` of the subjects, for `at_least_s` seconds, before the next step may begin."""
+    """`share` of the subjects, for `at_least_s` seconds, before the next step may begin. Below 1: a canary that
+    decides for all has nothing that it could be compared with."""
 
-    share: float = Field(gt=0, le=1)
+    share: float = Field(gt=0, lt=1)
     at_least_s: float = Field(600.0, ge=0)
 
 

@@ -8,7 +8,6 @@ A move that somebody else was faster with is forgotten: the next look sees what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -170,12 +169,14 @@ class RolloutDriver:
         is_new = kept.newest > max(meta.live, kept.tried)
         if not (policy.config.rollout.is_automatic and is_new and not meta.is_pinned):
             return
-        # A version that nobody may serve stays where it is: the next one may be better.
-        with suppress(ServiceError):
+        try:
             await start(
                 self._policies, policy.keys, policy.config, kept.newest,
                 at="gate", who=ITSELF, why="the newest candidate", at_ms=now_ms,
             )  # fmt: skip
+        except ServiceError:
+            # A version that nobody may serve stays where it is: the next one may be better.
+            self._look_at_ms = now_ms + _STUCK_MS
 
 
 async def use_approval(

@@ -74,6 +74,7 @@ def score(served: ServedSets, seen: Seen) -> Scored | None:
             seed=seed_of(name, served.config.policy),
             excluded=logic.excluded_mask(ids, request.excluded_actions),
             explore=request.explore,
+            episode=logic.opinion_of(served, request),
         )
         taken = ids.index(seen.action_id)
     except (InvalidError, AgentCoreError, ValueError):

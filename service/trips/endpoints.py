@@ -20,7 +20,7 @@ from service.repository import PolicyKeys
 from service.responses import json_response
 from service.security import Principal
 from service.trips import runner
-from service.trips.logic import new_trip
+from service.trips.logic import new_trip, stand_in
 from service.trips.schemas import TripRequest, TripView
 
 router = APIRouter(prefix="/v1/policies", tags=["trips"])
@@ -45,7 +45,8 @@ async def trip(policy: str, service: ServiceDep, principal: Admin, body: Body) -
     if known := read_trip(meta.trip):
         raise ServiceError("PolicyChange", f"the policy is tripped already, by {known.signal}")
     rule = read_config(meta.config).trips
-    made = new_trip(rule, meta.previous, new_id(), _PERSON, why, now_ms())
+    previous = stand_in(meta.previous, await service.policies.quarantined(keys))
+    made = new_trip(rule, previous, new_id(), _PERSON, why, now_ms())
     made = replace(made, recover_ms=0)
     if not await runner.trip(service.policies, keys, meta, made, principal.name):
         raise ServiceError("PolicyChange", "somebody else tripped it at the same time; look again")

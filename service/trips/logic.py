@@ -9,12 +9,18 @@ from service.policies.head import Trip
 from service.trips.rule import TripRule
 
 
+def stand_in(previous: int, quarantined: frozenset[int]) -> int:
+    """The version before the live one, if it may decide in its place: 0 without one, and for one that was left because
+    it did harm."""
+    return 0 if previous in quarantined else previous
+
+
 def trip_of(
     alarms: Mapping[str, Alarm], rule: TripRule, previous: int, trip_id: str, now_ms: int
 ) -> Trip | None:
     """The trip that the alarms call for, named after the one that began first; None while there is none.
 
-    `previous`: the version before the live one, 0 without one.
+    `previous`: from `stand_in`.
     """
     found = [(alarm.since_ms, name) for name, alarm in alarms.items() if alarm.level == "trip"]
     if not found:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from service.decisions.schemas import Strict
 
 
-class TripRequest(Struct, frozen=True, forbid_unknown_fields=True):
+class TripRequest(Strict, frozen=True):
     """Why the policy may not decide, or may again."""
 
-    why: str
+    why: Annotated[str, Meta(max_length=2000)]
 
 
 class TripView(Struct, frozen=True, kw_only=True):

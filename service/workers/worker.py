@@ -162,9 +162,17 @@ class Worker:
         return _SWEEP_S
 
     async def _follow(self) -> float:
-        at_ms = now_ms()
-        more = [await self._follower.follow(policy, at_ms) for policy in self._watch.policies]
-        return 0.0 if any(more) else _FOLLOW_S
+        more, problem = False, None
+        for policy in self._watch.policies:
+            if not self._lease.is_held:
+                break
+            try:
+                more |= await self._follower.follow(policy, now_ms())
+            except (RedisError, OSError) as error:  # a file that is gone must not stop the others
+                problem = error
+        if problem is not None:
+            raise problem
+        return 0.0 if more else _FOLLOW_S
 
     async def _sweep(self) -> float:
         await self._watch.refresh()

@@ -42,11 +42,11 @@ def outcomes(
     return [outcome(begin_ms + every_ms * at, r, **changes) for at, r in enumerate(rewards)]
 
 
-def reward(at_ms: int, decision_id: str, **changes: Any) -> LogEvent:
+def reward(at_ms: int, decision_id: str, op: str = "add", **changes: Any) -> LogEvent:
     """A reward as it arrives."""
     fields: dict[str, Any] = {"value": 0.0, "cost": 0.0, "type": "", "components": {}}
     entry = encode_entry(Entry(**(fields | changes)))
-    event = RewardEvent(f"r-{decision_id}", "add", entry, False, at_ms, "")
+    event = RewardEvent(f"r-{decision_id}", op, entry, False, at_ms, "")
     return _event(at_ms, "reward", _pack(event), decision_id)
 
 

@@ -8,6 +8,7 @@ await stage.turn()                              # what the worker does every mom
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from service.following.repository import FollowingRepository
 from service.joining.joiner import Watched
 from service.monitoring.judge import AlarmChange
 from service.monitoring.observer import NAME, Monitors
+from service.monitoring.references import MAKING
 from service.monitoring.repository import MonitoringRepository
 from service.monitoring.schemas import MonitoringView
 from service.policies.config import PolicyConfig, parse_policy
@@ -93,10 +95,17 @@ class Stage:
         return self._last_ms
 
     async def turn(self, later_ms: int = 1_000) -> Trip | None:
-        """What the worker does until it has read the whole log, and then once more; the trip after it."""
+        """What the worker does until it has read the whole log, and then once more; the trip after it.
+
+        A reference that is being made is waited for, and taken.
+        """
         self.now_ms += later_ms
         while await self.follower.follow(await self.watched(), self.now_ms):
             self.now_ms += 1_000
+        making = [task for task in asyncio.all_tasks() if task.get_name() == MAKING]
+        if making:
+            await asyncio.wait(making)
+            return await self.turn()
         return await self.trip()
 
     async def feed(self, events: Sequence[LogEvent]) -> Trip | None:
@@ -107,7 +116,8 @@ class Stage:
         return await self.trip()
 
     async def watched(self) -> Watched:
-        return Watched(self.keys, self.config, await self.meta(), frozenset())
+        quarantined = await self.policies.quarantined(self.keys)
+        return Watched(self.keys, self.config, await self.meta(), quarantined)
 
     async def meta(self) -> PolicyMeta:
         meta = await self.policies.meta(self.keys)

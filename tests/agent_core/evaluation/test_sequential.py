@@ -38,6 +38,14 @@ def test_what_the_target_would_not_do_ends_the_count() -> None:
     assert running_products(np.array([2.0, 0, 4, 3]), _OFFSETS).tolist() == [2, 0, 0, 3]
 
 
+def test_products_stay_within_what_can_be_squared() -> None:
+    # 2^2000 is more than a double holds.
+    products = running_products(np.full(2000, 2.0), np.array([0, 2000]))
+
+    assert products[:3].tolist() == [2.0, 4.0, 8.0]
+    assert products[-1] == 1e100
+
+
 def test_what_was_given_stays_as_it_was() -> None:
     ratio = _RATIO.copy()
 

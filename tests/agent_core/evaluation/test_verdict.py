@@ -57,7 +57,7 @@ def test_weights_that_are_not_one_on_average_are_no_evidence() -> None:
 
     assert report.verdict == "not enough evidence"
     (reason,) = report.reasons
-    assert reason.startswith("weights are 0.8000 on average")
+    assert reason.startswith("weights are 0.8 on average")
 
 
 def test_estimators_that_contradict_each_other_are_named() -> None:

@@ -58,6 +58,15 @@ def test_chi_squared_is_pearsons_over_frequent_cells() -> None:
     assert action_chi_squared(counts) == (10.0, 2, chi_squared_tail(10.0, 2))
 
 
+def test_rare_cells_are_one_to_chi_squared() -> None:
+    # Four cells of 2 are one of 8, of which 16 were taken: 2 * 4^2 / 20 + 8^2 / 8 = 9.6 for three cells.
+    taken, expected = np.array([16, 16, 4, 4, 4, 4]), np.array([20.0, 20.0, 2.0, 2.0, 2.0, 2.0])
+
+    statistic, freedom, _ = action_chi_squared(ActionCounts(taken, expected, np.ones(6)))
+
+    assert (statistic, freedom) == (pytest.approx(9.6), 2)
+
+
 def test_chi_squared_of_one_action_says_nothing() -> None:
     counts = ActionCounts(np.array([30, 1]), np.array([30.0, 1.0]), np.ones(2))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from service.decisions import arms, box, logic
-from service.decisions.schemas import ActRequest, ActResponse, Observation
+from service.decisions.schemas import ActRequest, ActResponse, EpisodeStep, Observation
 from service.policies.head import Rollout, Trip
 from service.policies.served import Served, Serving, serving_of
 from tests.support.policies import steering
@@ -218,6 +218,40 @@ def test_a_decision_that_the_policy_is_not_sure_of_is_answered_by_the_fallback()
     assert (fallen.reason, fallen.reasons_detail.fallback) == ("fallback", "confidence")
     assert fallen.propensity == pytest.approx(1 / 3)
     assert decided.reason in ("policy", "explore")
+
+
+def test_a_step_of_an_episode_has_the_probability_of_its_own_arm() -> None:
+    # Two steps of the same choice: with p = 0.9 in one arm and 0.1 in the other, each half of the subjects, an
+    # episode does it twice with probability (0.81 + 0.01) / 2 = 0.41, and the lottery's 0.5 * 0.5 is not that.
+    place = EpisodeStep(episode_id="e1", step=0)
+    answer = _answer(_serving(0.5), _request(episode=place))
+
+    own = _own(1 if answer.assignment.arm == "live" else 2)
+    assert _probabilities(answer) == pytest.approx(own, abs=1e-12)
+    assert answer.propensity == answer.assignment.arm_propensity
+    assert answer.assignment.arm_probability == 0.5
+
+
+def test_an_empty_set_gets_the_declared_baseline_in_every_arm() -> None:
+    rules = {"empty_action_set": "baseline", "rollout": {"holdback": {"share": 0.3}}}
+    request = _request(excluded_actions=["a", "b", "c"], baseline_action="b")
+
+    for serving in (_serving(0.5, **rules), _tripped(empty_action_set="baseline")):
+        answer = _answer(serving, request)
+        assert (answer.action.id, answer.propensity) == ("b", 1.0)
+        assert answer.reasons_detail.fallback == "empty_action_set"
+
+
+def test_what_a_tripped_policy_proposes_outside_of_the_envelope_needs_a_person_too() -> None:
+    rule = {"envelope": [{"feature": 2, "op": "<=", "value": 0.5}]}
+    document = neural(approval=rule, fallback="first")
+    answers = [
+        _answer(_tripped(served(document, 1), approval=rule), _request(), f"d{n}")
+        for n in range(50)
+    ]
+
+    assert {one.action.id for one in answers} <= {"a", "b"}
+    assert {one.reasons_detail.fallback for one in answers} == {"tripped:reward"}
 
 
 def test_continuous_actions_have_the_density_of_their_own_arm() -> None:

@@ -95,6 +95,20 @@ async def test_a_rejected_decision_is_the_fallbacks(
     assert found.differences == []
 
 
+async def test_a_decision_is_computed_again_under_the_rules_that_it_was_made_with(
+    api: httpx.AsyncClient, put: Put, redis_url: str, tmp_path: Path
+) -> None:
+    await put(_policy())
+    answers = [answer.json() for answer in await _answers(api, 20)]
+    await put(neural(fallback="first"))
+
+    settings = settings_for(redis_url, tmp_path)
+    async with Redis.from_url(redis_url) as client:
+        found = [await replay(client, settings, one["decision_id"], "home") for one in answers]
+
+    assert [one.differences for one in found] == [[]] * 20
+
+
 async def test_a_retry_of_a_held_decision_waits_for_the_same_person(
     api: httpx.AsyncClient, put: Put
 ) -> None:

@@ -16,6 +16,7 @@ from agent_core.agent import Agent, seed_of
 from agent_core.snapshot import restore_policy
 from agent_core.types import ActionSet
 from service.evaluation.command import STDOUT, Output, run_evaluate
+from service.evaluation.export_command import run_export
 from service.evaluation.targets import Version
 from service.policies.artefacts import ArtefactStore
 from service.policies.config import parse_policy
@@ -173,6 +174,8 @@ def test_a_policy_file_says_how_rows_are_encoded(offline: Settings, tmp_path: Pa
         ("logged", {"effective_rows": 3}, "`$.effective_rows`"),
         ("logged", {"baseline": "good"}, "neither a number nor `logged`"),
         ("logged", {"weights": "click"}, "`click` is no weight"),
+        ("logged", {"weights": "click=1e300"}, "<= 1000000000000.0"),
+        ("logged", {"delta": 1e-17}, "`$.delta`"),
         ("logged", {"since": "2026-01-31"}, "write a time with its zone"),
         ("logged", {"constraints": ["cost"]}, "`cost` is no constraint"),
         ("logged", {"constraints": ["clock<=1"]}, "did you mean 'click'"),
@@ -233,6 +236,24 @@ async def test_a_version_is_evaluated_on_the_live_log(redis_url: str, tmp_path: 
     assert report["value"] == pytest.approx(0.5, abs=0.01)
     assert report["weights"]["overlap"] == pytest.approx(1.0)
     assert report["log"] == "the live log of home"
+
+
+async def test_a_version_is_evaluated_on_an_export_as_on_the_log(
+    redis_url: str, tmp_path: Path
+) -> None:
+    exported = tmp_path / "log.jsonl"
+    async with open_shop(redis_url, tmp_path) as shop:
+        await shop.trade(40)
+
+        def both() -> tuple[Any, Any]:
+            run_export(shop.settings, exported, "home", "live", (None, None))
+            live = _report(shop.settings, tmp_path, "home@1")
+            return live, _report(shop.settings, tmp_path, "home@1", exported)
+
+        live, again = await asyncio.to_thread(both)
+
+    assert again["rows"] == 40
+    assert (again["value"], again["lower"]) == (live["value"], live["lower"])
 
 
 async def test_what_another_system_did_is_a_log_of_its_own(redis_url: str, tmp_path: Path) -> None:

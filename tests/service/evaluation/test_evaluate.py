@@ -337,6 +337,26 @@ def test_a_declared_range_is_what_a_constraint_rests_on() -> None:
     assert not cost.holds
 
 
+def test_what_is_declared_of_decisions_is_assumed_of_episodes() -> None:
+    known = Known("a log", most={"reward": 1.0})
+
+    report = _report(walks(400, np.array([0.2, 0.8])), ask(constraints=["reward<=3"]), known)
+
+    # Three steps of at most 1 each: the largest that was seen of an episode stands for it.
+    assert report.unit == "episode"
+    assert report.constraints[0].assumed
+
+
+def test_long_episodes_with_wrong_propensities_are_no_evidence() -> None:
+    steps = [but(step, propensity=0.2) for step in walks(2, np.array([0.2, 0.8]), steps=1400)]
+
+    report = _report(steps, ask(estimators=["pdis", "wpdis", "tis", "magic"]))
+
+    # About 4^700, whose square no double holds.
+    assert report.verdict == "not enough evidence"
+    assert "propensities are wrong" in " ".join(report.reasons)
+
+
 def test_a_constraint_on_what_does_not_exist_is_refused() -> None:
     with pytest.raises(EvaluationError, match="no decision has a `clicks`; did you mean 'click'"):
         _report(clicks(50, _BETTER), ask(constraints=["clicks>=0.1"]))

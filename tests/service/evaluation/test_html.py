@@ -15,7 +15,7 @@ from service.evaluation.known import Known
 from service.evaluation.schemas import EvaluationReport
 from service.evaluation.steps import RefusedRow
 from service.evaluation.targets import named
-from tests.service.evaluation.logs import Memory, ask, clicks
+from tests.service.evaluation.logs import Memory, ask, but, clicks
 
 
 def _report(rows: int = 300, log: str = "a log") -> EvaluationReport:
@@ -38,6 +38,15 @@ def test_a_page_says_what_the_report_says() -> None:
         f"{report.value:.6g}",
     ):
         assert expected in written
+
+
+def test_a_log_without_times_has_no_picture_over_time() -> None:
+    steps = [but(step, at_ms=0) for step in clicks(50, np.array([0.1, 0.1, 0.8]))]
+
+    written = page(evaluate(Memory(steps), named("logged"), ask(), Known("a log")))
+
+    assert "Value over time" not in written
+    assert "1970" not in written
 
 
 def test_what_came_from_a_log_is_escaped() -> None:

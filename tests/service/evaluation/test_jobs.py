@@ -112,6 +112,7 @@ async def test_only_the_newest_jobs_are_listed(
         await jobs.fail(_KEYS, job_id, "why")
 
     assert len(await jobs.list(_KEYS)) == 200
+    assert len(await redis_client.keys("nacre:{home}:evaluation:*")) == 200
     assert await redis_client.pttl(f"nacre:{{home}}:evaluation:{job_id}") > 0
 
 
@@ -160,6 +161,40 @@ async def test_a_worker_evaluates_the_live_log_in_a_process_of_its_own(
     assert job.report.constraints[0].value == pytest.approx(0.5)
     assert "worth different things" in refused.error
     assert idle_s == 1.0
+
+
+async def test_a_job_that_no_command_line_can_ask_fails_and_harms_nobody(
+    shop: Shop, jobs: EvaluationRepository
+) -> None:
+    job_id = await jobs.ask(shop.keys, ask("uniform", weights={"a\0": 1.0}), "shop")
+
+    async with _runner(shop, jobs) as runner:
+        job = await _until(runner, jobs, job_id, "failed")
+
+    assert "cannot be started" in job.error
+
+
+async def test_a_report_that_cannot_be_read_fails_its_job(
+    shop: Shop, jobs: EvaluationRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await jobs.ask(shop.keys, ask("uniform"), "shop")
+    # An evaluation that ends well, and wrote nothing of sense.
+    monkeypatch.setattr(
+        "service.evaluation.runner.sys.executable", str(_script(shop.settings.archive))
+    )
+
+    async with _runner(shop, jobs) as runner:
+        job = await _until(runner, jobs, job_id, "failed")
+
+    assert "ended with code 0" in job.error
+
+
+def _script(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "evaluate.sh"
+    path.write_text("#!/bin/sh\necho '{\"value\": null}' > report.json\n")
+    path.chmod(0o700)
+    return path
 
 
 async def test_a_job_whose_worker_died_is_run_again(shop: Shop, jobs: EvaluationRepository) -> None:

@@ -30,6 +30,7 @@ class _Recorder:
         self.acted = 0
         self.fails = False
         self.fails_to_act = False
+        self.is_cut_off = False
 
     def take(self, events: Sequence[LogEvent]) -> None:
         self.bodies += [event.body.decode() for event in events]
@@ -41,6 +42,8 @@ class _Recorder:
 
     async def act(self, policy: Watched, now_ms: int) -> None:
         self.acted += 1
+        if self.is_cut_off:
+            raise RedisConnectionError("away")
         if self.fails_to_act:
             raise RuntimeError("a defect")
 
@@ -61,14 +64,15 @@ class _World:
 
     def __init__(self, client: Redis) -> None:
         self.client = client
+        self.now_ms = 0
         self.recorders: list[_Recorder] = []
         self.repository = _Flaky(client)
         self.restart()
 
     def restart(self) -> None:
-        self.follower = Follower(self.repository, {"one": self._open, "two": self._open})
+        self.follower = Follower(self.repository, {"one": self.open, "two": self.open})
 
-    def _open(self, policy: Watched, kept: bytes) -> Observer:
+    def open(self, policy: Watched, kept: bytes) -> Observer:
         self.recorders.append(_Recorder(kept))
         return self.recorders[-1]
 
@@ -76,12 +80,13 @@ class _World:
         for body in bodies:
             await self.client.xadd(_KEYS.log, {"t": "joined", "d": "d", "b": body})
 
-    async def follow(self, wait_s: float = 60.0) -> bool:
+    async def follow(self, wait_s: float = 60.0, later_ms: int = 1_000) -> bool:
+        self.now_ms += later_ms
         document = bandit()
         document["reward"]["wait_s"] = wait_s
         meta = PolicyMeta(b"", 1, 0, False, 0, 0)
         return await self.follower.follow(
-            Watched(_KEYS, parse_policy(document), meta, frozenset()), 0
+            Watched(_KEYS, parse_policy(document), meta, frozenset()), self.now_ms
         )
 
 
@@ -125,6 +130,31 @@ async def test_what_was_taken_and_not_stored_is_taken_again(world: _World) -> No
     await world.follow()
 
     assert world.recorders[-1].bodies == ["a", "b"]
+
+
+async def test_states_are_stored_once_a_second_and_nothing_counts_twice(world: _World) -> None:
+    await world.log("a")
+    await world.follow()
+    await world.log("b")
+    await world.follow(later_ms=500)
+    stored: Any = await world.client.hgetall(_KEYS.following)
+
+    world.restart()
+    await world.follow(later_ms=500)
+
+    assert json.loads(stored[b"state:one"]) == ["a"]
+    assert world.recorders[-1].bodies == ["a", "b"]
+
+
+async def test_what_was_taken_last_is_stored_though_nothing_follows(world: _World) -> None:
+    await world.log("a")
+    await world.follow()
+    await world.log("b")
+    await world.follow(later_ms=500)
+    await world.follow(later_ms=500)
+
+    stored: Any = await world.client.hgetall(_KEYS.following)
+    assert json.loads(stored[b"state:one"]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("where", ["fails", "fails_to_act"])
@@ -180,3 +210,32 @@ async def test_a_policy_that_nobody_follows_costs_one_look(redis_client: Redis) 
 
     assert not await follower.follow(policy, 0)
     assert await redis_client.hgetall(_KEYS.following) == {}
+
+
+async def test_what_redis_did_not_take_while_acting_is_done_again_from_what_is_stored(
+    world: _World,
+) -> None:
+    await world.log("a")
+    await world.follow()
+    world.recorders[0].is_cut_off = True
+    await world.log("b")
+
+    with pytest.raises(RedisConnectionError):
+        await world.follow()
+    await world.follow()
+
+    assert len(world.recorders) == 4
+    assert world.recorders[-1].bodies == ["a", "b"]
+    assert world.recorders[-1].acted == 1
+
+
+async def test_an_observer_that_cannot_be_opened_stops_no_other(world: _World) -> None:
+    def broken(policy: Watched, kept: bytes) -> Observer:
+        raise RuntimeError("a defect")
+
+    world.follower = Follower(world.repository, {"broken": broken, "two": world.open})
+    await world.log("a")
+
+    await world.follow()
+
+    assert world.recorders[-1].bodies == ["a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from service.monitoring.references import Collector
+from service.monitoring.references import MAKING, Collector
 from service.monitoring.watching import Watching, read_kept
 from service.policies.config import parse_policy
 from service.replay.codec import encode_transition
@@ -56,7 +57,7 @@ async def test_states_may_be_compared_with_what_the_policy_was_trained_on(
         await redis_client.xadd(stage.keys.replay, {"b": entry})
     await redis_client.hset(stage.keys.counts, "rewarded", "200")
 
-    await stage.feed(_usual(stage, 150))
+    await stage.feed(_usual(stage, 250))
 
     assert (await stage.view()).reference.states == 200
     assert await stage.levels() == {"states": "warning"}
@@ -161,3 +162,15 @@ async def test_what_is_judged_is_also_told_to_prometheus(redis_client: Redis) ->
     assert _gauge("nacre_entropy_share") == pytest.approx(1.0)
     assert _gauge("nacre_importance_weight_mean") == pytest.approx(1.0)
     assert _gauge("nacre_fallback_active") == 0.0
+
+
+async def test_nobody_waits_while_a_reference_is_made(redis_client: Redis) -> None:
+    stage = await _stage(redis_client)
+    await stage.write(_usual(stage, 250))
+
+    await stage.follower.follow(await stage.watched(), stage.now_ms + 1_000)
+    assert (await stage.view()).reference.states is None
+    assert any(task.get_name() == MAKING for task in asyncio.all_tasks())
+
+    await stage.turn(3_000)
+    assert (await stage.view()).reference.states == 250

@@ -10,6 +10,7 @@ import pytest
 from agent_core.errors import ConfigError
 from service.policies.config import PolicyConfig, load_policy, parse_policy
 from tests.support.policies import bandit, sequential, with_agent
+from tests.support.served import neural
 
 
 def test_a_good_file_is_whole_with_its_defaults() -> None:
@@ -121,6 +122,29 @@ def test_what_transitions_share_changes_with_how_rewards_become_numbers_and_with
     ]
     assert {rewarded(**rule).transition_schema for rule in same} == {schema}
     assert schema not in {rewarded(**rule).transition_schema for rule in other}
+
+
+def test_a_configuration_is_named_by_every_rule_that_decides() -> None:
+    envelope = [{"feature": 0, "op": "<=", "value": 0.5}]
+    rules: list[dict[str, Any]] = [
+        {},
+        {"approval": {"envelope": envelope}},
+        {"approval": {"envelope": envelope, "least_confidence": 0.5}},
+        {"approval": {"envelope": envelope}, "fallback": "uniform"},
+        {"trips": {"least_confidence": 0.5}},
+        {"rollout": {"holdback": {"share": 0.1}}},
+        {"rollout": {"holdback": {"share": 0.1, "kind": "baseline"}}},
+    ]
+    others: list[dict[str, Any]] = [
+        {"approval": {"envelope": envelope, "wait_s": 5}},
+        {"rollout": {"holdback": {"share": 0.2}}},
+    ]
+
+    names = [parse_policy(neural(**rule)).config_hash for rule in rules]
+    assert len({*names}) == len(rules)
+    # What one of them has that does not decide changes no name, and without any it is the agent's.
+    assert {parse_policy(neural(**rule)).config_hash for rule in others} <= {*names}
+    assert names[0] == parse_policy(neural()).agent.config_hash
 
 
 def test_a_file_is_read_by_its_suffix(tmp_path: Path) -> None:

@@ -218,6 +218,45 @@ async def _is_refused(api: httpx.AsyncClient) -> bool:
     return "home" in (await api.get("/readyz")).json()["refused"]
 
 
+async def test_a_policy_recovers_though_the_files_of_its_version_are_gone(
+    api: httpx.AsyncClient,
+    put: Put,
+    publish: Publish,
+    repository: PolicyRepository,
+    tmp_path: Path,
+) -> None:
+    await put(neural())
+    await publish(promote=True)
+    await eventually(lambda: _is_version(api, "home@2"))
+    await _change(repository, "trip", _trip(version=1))
+    await eventually(lambda: _is_arm(api, "fallback"))
+    shutil.rmtree(tmp_path / "artefacts" / "home" / "2")
+
+    await repository.change_head(_KEYS, "trip", head.encode(_trip(version=1)), b"", event=_EVENT)
+
+    await eventually(lambda: _is_version(api, "home@2"))
+
+
+async def _is_version(api: httpx.AsyncClient, label: str) -> bool:
+    found: bool = (await _act(api))["model_version"] == label
+    return found
+
+
+async def test_a_head_that_cannot_be_read_is_told_and_stops_no_other_policy(
+    api: httpx.AsyncClient, put: Put, redis_client: Redis, repository: PolicyRepository
+) -> None:
+    await put(neural())
+    await redis_client.hset(_KEYS.meta, "rollout", b'{"stage": "from a later Nacre"}')
+    await repository.hint("home")
+    await eventually(lambda: _is_refused(api))
+
+    await put(neural("other"))
+
+    body = {"observation": {"vector": [1.0, 2.0]}, "actions": ["a", "b", "c"]}
+    answers = [await api.post("/v1/act", json=body | {"policy": one}) for one in ("home", "other")]
+    assert [one.json()["model_version"] for one in answers] == ["home@1", "other@1"]
+
+
 async def test_only_one_of_two_writers_changes_the_head(
     put: Put, publish: Publish, repository: PolicyRepository
 ) -> None:

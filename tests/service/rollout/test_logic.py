@@ -86,6 +86,7 @@ TABLE: list[tuple[str, Rollout, Facts, RolloutRule, int, str]] = [
     ("not the step before it", canary(), Facts(evidence="promote", approval="missing"), RULE, 30_000, "canary"),
     ("it waits for the approval", rollout("waiting", approval="a"), Facts(approval="pending"), RULE, 1, "stay"),
     ("which may be given", rollout("waiting", approval="a"), Facts(approval="approved"), RULE, 1, "live"),
+    ("not for a tripped policy", rollout("waiting", approval="a"), Facts(approval="approved", trip="x"), RULE, 1, "stay"),
     ("or not", rollout("waiting", approval="a"), Facts(approval="rejected"), RULE, 1, "retired"),
 ]  # fmt: skip
 
@@ -136,6 +137,22 @@ def test_a_share_that_was_lowered_meanwhile_sends_nobody_back() -> None:
     assert (move.rollout.step, move.rollout.share) == (1, 0.1)
 
 
+def test_a_step_that_is_declared_now_is_not_left_out_because_others_are_gone() -> None:
+    steps = (CanaryStep(share=0.3), CanaryStep(share=0.6))
+    other = RULE.model_copy(update={"steps": steps})
+
+    move = advance(rollout("canary", step=2, share=0.25), PROMOTE, other, 10_000_000)
+
+    assert isinstance(move, Moved)
+    assert move.rollout is not None
+    assert (move.rollout.step, move.rollout.share) == (0, 0.3)
+
+
+def test_a_canary_of_all_subjects_is_refused_because_it_compares_with_nobody() -> None:
+    with pytest.raises(ValidationError, match="less than 1"):
+        CanaryStep(share=1.0)
+
+
 # -- what a person does -----------------------------------------------------------------------------
 
 
@@ -175,7 +192,7 @@ def test_steps_must_grow() -> None:
 
 # -- on every path ----------------------------------------------------------------------------------
 
-_shares = st.lists(st.floats(0.01, 1), max_size=4, unique=True).map(sorted)
+_shares = st.lists(st.floats(0.01, 0.99), max_size=4, unique=True).map(sorted)
 _rules = st.builds(
     lambda shares, gate, shadow_s: RolloutRule(
         steps=tuple(CanaryStep(share=share, at_least_s=2) for share in shares),

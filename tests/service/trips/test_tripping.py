@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from service.evaluation.repository import EvaluationRepository
 from service.evaluation.schemas import EvaluationRequest
 from service.learning.repository import LearningRepository
+from service.policies.config import parse_policy
 from service.policies.head import Trip
 from service.trips import runner
 from tests.service.rollout.reports import report as evaluated
@@ -79,6 +81,39 @@ async def test_the_version_before_the_live_one_serves_where_that_is_declared(
     assert trip.version == 1
 
 
+async def test_a_version_that_was_left_because_it_did_harm_stands_in_for_nothing(
+    redis_client: Redis,
+) -> None:
+    stage = await _stage(redis_client, trips={"reward": {}, "serve": "previous"})
+    await redis_client.hset(stage.keys.meta, "quarantined:1", "1")
+    await stage.feed(outcomes(_clicks(0.5, 600)))
+
+    trip = await stage.feed(outcomes([0.0] * 400, begin_ms=START_MS + 10_000))
+
+    assert trip is not None
+    assert trip.version == 0
+
+
+async def test_what_a_new_declaration_does_not_alarm_any_more_has_ended(
+    redis_client: Redis,
+) -> None:
+    rule = {"spend": {"budget": 0.1}}
+    stage = await _stage(redis_client, trips={"constraints": rule})
+    await stage.feed(outcomes([1.0] * 100, cost=0.12))
+    await stage.feed(outcomes([1.0] * 100, cost=0.12, begin_ms=START_MS + 5_000))
+    assert await stage.levels() == {"constraint:spend": "warning"}
+
+    stage.config = parse_policy(bandit(monitoring=_SMALL))
+    await stage.turn()
+
+    assert await stage.levels() == {}
+    assert stage.events() == ["alarm.raised", "alarm.ended"]
+    shown = {"policy": "home", "constraint": "spend"}
+    assert REGISTRY.get_sample_value("nacre_safety_e_value", shown) is None
+    raised = {"policy": "home", "signal": "constraint:spend", "level": "warning"}
+    assert REGISTRY.get_sample_value("nacre_alarm", raised) == 0
+
+
 async def test_rewards_of_decisions_from_before_the_recovery_do_not_trip_again(
     redis_client: Redis,
 ) -> None:
@@ -146,6 +181,14 @@ async def test_a_hard_limit_holds_for_a_reward_that_came_before_its_decision(
     assert trip.signal == "constraint:spend"
 
 
+async def test_a_reward_that_is_taken_back_breaks_no_limit(redis_client: Redis) -> None:
+    rule = {"spend": {"budget": 0.1, "most": 0.9}}
+    stage = await _stage(redis_client, trips={"constraints": rule})
+    made = decision(START_MS, [0, 0], decision_id="d1")
+
+    assert await stage.feed([made, reward(START_MS + 1, "d1", "retract", cost=0.95)]) is None
+
+
 async def test_the_hard_limit_of_another_arm_does_not_trip(redis_client: Redis) -> None:
     rule = {"spend": {"budget": 0.1, "most": 0.9}}
     stage = await _stage(redis_client, trips={"constraints": rule})
@@ -198,6 +241,23 @@ async def test_a_trip_by_a_person_ends_only_by_a_person(redis_client: Redis) -> 
 
     assert await stage.turn(100_000) is not None
     assert stage.events() == ["trip.began"]
+
+
+async def test_a_recovery_that_comes_before_the_next_look_holds(redis_client: Redis) -> None:
+    rule = {"spend": {"budget": 0.1, "most": 0.9}}
+    stage = await _stage(redis_client, trips={"constraints": rule})
+    made = decision(START_MS, [0, 0], decision_id="d1")
+    trip = await stage.feed([made, reward(START_MS + 1, "d1", cost=0.95)])
+    assert trip is not None
+
+    await runner.recover(
+        stage.policies, stage.keys, await stage.meta(), trip,
+        who="ana", how="person", why="it was a refund", now_ms=stage.now_ms,
+    )  # fmt: skip
+
+    assert await stage.turn() is None
+    assert await stage.levels() == {}
+    assert stage.events() == ["alarm.raised", "trip.began", "trip.ended", "alarm.ended"]
 
 
 async def test_of_two_who_recover_a_policy_one_does(redis_client: Redis) -> None:

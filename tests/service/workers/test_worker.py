@@ -102,6 +102,27 @@ async def test_it_joins_archives_and_sweeps(redis_url: str, tmp_path: Path) -> N
         assert {"policy", "decision", "reward", "seal", "joined"} == set(archived)
 
 
+async def test_a_policy_that_cannot_be_followed_holds_up_no_other(
+    redis_url: str, tmp_path: Path
+) -> None:
+    settings = settings_for(redis_url, tmp_path, **QUICK)
+    broken, sound = PolicyKeys("a"), PolicyKeys("z")
+    async with running_api(settings) as api, Redis.from_url(redis_url) as client:
+        for keys in (broken, sound):
+            put = await api.put(f"/v1/policies/{keys.policy}", json=bandit(policy=keys.policy))
+            assert put.status_code == 201, put.text
+        await client.set(broken.following, "not what it should be")
+
+        async with running(settings):
+
+            async def is_watched() -> bool:
+                return bool(await client.exists(sound.monitoring))
+
+            await until(is_watched)
+
+        assert not await client.exists(broken.monitoring)
+
+
 async def test_what_the_api_recorded_is_what_is_joined_and_archived(
     redis_url: str, tmp_path: Path
 ) -> None:

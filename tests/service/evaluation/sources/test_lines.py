@@ -136,6 +136,7 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, name: str) -> None
         ({"propensity": None}, "/propensity: it is missing"),
         ({"propensity": 0.0}, "/propensity: 0 found"),
         ({"propensity": -0.5}, "/propensity: -0.5 found"),
+        ({"propensity": 1e-300}, "/propensity: 1e-300 found"),
         ({"propensity": 1.5, "probabilities": None}, "at most 1"),
         ({"reward": None}, "/reward: it is missing"),
         ({"reward": 1e13}, "Expected `float` <= 1"),
@@ -424,6 +425,7 @@ def test_a_deferred_action_that_was_taken_counts(tmp_path: Path, shown: dict[str
     [
         ({"_label_cost": None}, "/_label_cost: it is missing"),
         ({"_label_cost": "NaN"}, "got `str`"),
+        ({"_label_cost": 1e300}, "<= 1000000000000.0"),
         ({"_label_probability": None}, "/_label_probability: it is missing"),
         ({"_label_probability": 0}, "/propensity: 0 found"),
         ({"_label_probability": 0.5}, "gives 0.8 to the action taken"),
