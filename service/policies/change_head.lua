@@ -10,6 +10,7 @@ if ARGV[5] ~= '' then
 end
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'quarantined:' .. ARGV[6], '1') end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
-redis.call('XADD', KEYS[4], '*', 'b', ARGV[4])
+-- The archive has all of them; here the newest are at hand.
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100000, '*', 'b', ARGV[4])
 redis.call('XADD', KEYS[3], '*', 't', ARGV[1], 'd', '', 'b', ARGV[4])
 return 'changed'

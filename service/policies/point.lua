@@ -13,5 +13,5 @@ redis.call('HSET', KEYS[1], 'pinned', ARGV[2])
 redis.call('HDEL', KEYS[1], 'rollout')
 if ARGV[4] == '1' and now[1] ~= target then redis.call('HSET', KEYS[1], 'quarantined:' .. now[1], '1') end
 redis.call('XADD', KEYS[3], '*', 't', 'pointer', 'd', '', 'b', ARGV[3])
-redis.call('XADD', KEYS[4], '*', 'b', ARGV[3])
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', 100000, '*', 'b', ARGV[3])
 return {'ok', target, now[1]}
