@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -79,7 +80,11 @@ class Publisher:
             outcome=outcome,
             experience=training.experience,
         )
-        await self._forget_old(keep)
+        try:
+            await self._forget_old(keep)
+        except msgspec.MsgspecError as error:
+            # Another release wrote the head: until it is known what it points to, nothing is forgotten.
+            log.warning("old_versions_kept", policy=self._keys.policy, error=str(error))
         return published, description, outcome
 
     async def _store(self, training: PolicyTraining) -> VersionDescription:
