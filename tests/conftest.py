@@ -22,6 +22,14 @@ settings.register_profile("nacre", derandomize=True, deadline=None)
 settings.load_profile("nacre")
 
 
+_LONG = ("test_run_demo.py", "test_program.py", "test_jobs.py", "test_learner_killed.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest go first, so that no core waits for them in the end."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 @pytest.fixture(autouse=True)
 def _the_same_chance_in_every_run() -> None:
     """Initial weights come from torch's global generator; only tests leave it unseeded."""

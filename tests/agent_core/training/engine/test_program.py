@@ -39,11 +39,16 @@ _COMPILED = [c for c in LEARNERS if "gradient" in c.capabilities and _kind(c) !=
 every_learner = pytest.mark.parametrize("config_class", _COMPILED, ids=_kind)
 
 
+_Made = dict[Hashable, Program]
+_TRACED: dict[type[Any], _Made] = {}
+"""Of each learner, for all tests of it: tracing takes seconds, and what was traced keeps no weights."""
+
+
 class _Programs:
     """Makes updates by graphs, one for each pattern of periods, as the engine does."""
 
-    def __init__(self) -> None:
-        self.made: dict[Hashable, Program] = {}
+    def __init__(self, made: _Made | None = None) -> None:
+        self.made: _Made = {} if made is None else made
 
     def run(self, work: Work) -> list[Update]:
         learner = owner_of(work.step)
@@ -79,7 +84,8 @@ def _assert_same_updates(found: Sequence[Update], wanted: Sequence[Update]) -> N
 @every_learner
 def test_a_graph_makes_the_same_updates_block_after_block(config_class: type[Any]) -> None:
     plain = work_of(small(config_class, **_PERIODS), _COUNT)
-    graphs, work = _Programs(), plain._replace(step=twin_of(plain.step))
+    graphs = _Programs(_TRACED.setdefault(config_class, {}))
+    work = plain._replace(step=twin_of(plain.step))
 
     for _ in range(_BLOCKS):
         found, wanted = graphs.run(work), one_by_one(*plain)
@@ -108,11 +114,11 @@ def test_a_twin_does_the_same_and_shares_nothing(config_class: type[Any]) -> Non
 
 @every_learner
 def test_a_graph_refuses_what_the_learner_refuses(config_class: type[Any]) -> None:
-    work = work_of(small(config_class), _COUNT)
+    work = work_of(small(config_class, **_PERIODS), _COUNT)
     before = weights_and_moments(owner_of(work.step))
     work.batches.weight.fill_(float("nan"))
 
-    updates = _Programs().run(work)
+    updates = _Programs(_TRACED.setdefault(config_class, {})).run(work)
 
     assert [update.metrics["skipped_non_finite"].item() for update in updates] == [1.0] * _COUNT
     assert weights_and_moments(owner_of(work.step)) == before
