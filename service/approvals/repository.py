@@ -222,6 +222,10 @@ class ApprovalRepository:
         found = await self._client.zrangebyscore(pending, "-inf", at_ms, start=0, num=count)
         return [text(one) for one in found]
 
+    async def drop(self, keys: PolicyKeys, approval_id: str) -> None:
+        """Nobody waits for it any more."""
+        await self._client.zrem(ApprovalKeys(keys).pending, approval_id)
+
     async def pending(self, keys: PolicyKeys) -> int:
         """How many wait."""
         return int(await self._client.zcard(ApprovalKeys(keys).pending))

@@ -57,7 +57,8 @@ class ApprovalRunner:
         due = await self._approvals.due(policy.keys, at_ms, _BATCH)
         for approval_id in due:
             item = await self._approvals.find(policy.keys, approval_id)
-            if item is None:
+            if item is None:  # somebody deleted it: it must not stand before the others for ever
+                await self._approvals.drop(policy.keys, approval_id)
                 continue
             why = "nobody answered in time"
             resolution = logic.resolution(

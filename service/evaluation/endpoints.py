@@ -46,7 +46,7 @@ async def get_jobs(service: ServiceDep, principal: Asker, policy: str | None = N
     """The newest evaluations of a policy, without their reports."""
     served = service.store.served(policy, principal)
     jobs = await EvaluationRepository(service.client).list(served.keys)
-    return json_response(EvaluationsView([replace(job, report=None) for job in jobs]))
+    return json_response(EvaluationsView(jobs))
 
 
 @router.get("/v1/evaluations/{job_id}")

@@ -9,6 +9,7 @@ A job leaves the list only with its end, so one whose worker died is still the f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,9 @@ from service.repository import PolicyKeys, Script, text
 _ASK: Final = Script.load("service.evaluation", "ask.lua")
 _KEEP_MS: Final = 30 * 86_400_000
 _KEPT: Final = 200
+_FIELDS: Final = (
+    "request", "by", "created", "status", "started", "finished", "attempts", "error", "report",
+)  # fmt: skip
 _MOST_WAITING: Final = 100
 _encode = msgspec.json.Encoder().encode
 _request = msgspec.json.Decoder(EvaluationRequest).decode
@@ -64,28 +68,16 @@ class EvaluationRepository:
 
     async def find(self, keys: PolicyKeys, job_id: str) -> EvaluationJob | None:
         """One job, while it is kept."""
-        found: Any = await self._client.hgetall(_job(keys, job_id))
-        if b"request" not in found:
-            return None
-        report = found.get(b"report")
-        return EvaluationJob(
-            job_id=job_id,
-            policy=keys.policy,
-            status=_status(b'"%b"' % found[b"status"]),
-            request=_request(found[b"request"]),
-            asked_by=text(found[b"by"]),
-            created_at=rfc3339(int(found[b"created"])),
-            started_at=_time(found.get(b"started")),
-            finished_at=_time(found.get(b"finished")),
-            attempts=int(found.get(b"attempts", 0)),
-            report=None if report is None else _report(report),
-            error=text(found.get(b"error", b"")),
-        )
+        return _job_of(keys, job_id, await self._client.hmget(_job(keys, job_id), _FIELDS))
 
     async def list(self, keys: PolicyKeys) -> list[EvaluationJob]:
-        """The jobs that are kept, newest first, at most 200."""
-        ids = await self._client.zrevrange(_jobs(keys), 0, -1)
-        found = [await self.find(keys, text(job_id)) for job_id in ids]
+        """The jobs that are kept, newest first, at most 200, without their reports."""
+        ids = [text(job_id) for job_id in await self._client.zrevrange(_jobs(keys), 0, -1)]
+        async with self._client.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.hmget(_job(keys, job_id), _FIELDS[:-1])
+            replies = await pipe.execute()
+        found = [_job_of(keys, *pair) for pair in zip(ids, replies, strict=True)]
         return [job for job in found if job is not None]
 
     async def current(self, keys: PolicyKeys) -> EvaluationJob | None:
@@ -114,6 +106,27 @@ class EvaluationRepository:
             pipe.lrem(_waiting(keys), 0, job_id)
             pipe.pexpire(_job(keys, job_id), _KEEP_MS)
             await pipe.execute()
+
+
+def _job_of(keys: PolicyKeys, job_id: str, values: Sequence[Any]) -> EvaluationJob | None:
+    """`values`: those of `_FIELDS`, or of all but the last."""
+    found: dict[str, Any] = dict(zip(_FIELDS, values, strict=False))
+    if found["request"] is None:
+        return None
+    report = found.get("report")
+    return EvaluationJob(
+        job_id=job_id,
+        policy=keys.policy,
+        status=_status(b'"%b"' % found["status"]),
+        request=_request(found["request"]),
+        asked_by=text(found["by"]),
+        created_at=rfc3339(int(found["created"])),
+        started_at=_time(found["started"]),
+        finished_at=_time(found["finished"]),
+        attempts=int(found["attempts"] or 0),
+        report=None if report is None else _report(report),
+        error=text(found["error"] or b""),
+    )
 
 
 def _jobs(keys: PolicyKeys) -> str:

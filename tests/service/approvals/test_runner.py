@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from service.approvals.logic import approval_id_of
+from service.approvals.repository import ApprovalKeys
 from service.approvals.runner import ApprovalRunner
 from service.clock import now_ms
 from service.webhooks import Announce
@@ -47,6 +48,19 @@ async def test_what_is_due_expires_and_the_held_decision_gets_its_fallback(
     assert await desk.action("d1") == ("a", 1.0, "fallback")
     assert (await desk.item("d1")).state == "expired"
     assert (await desk.item("d2")).state == "pending"
+
+
+async def test_an_approval_that_somebody_deleted_stands_before_no_other(
+    desk: Desk, runner: Callable[..., ApprovalRunner]
+) -> None:
+    asked_before(desk, LATE_MS)
+    await desk.ask("d1")
+    own = ApprovalKeys(desk.world.keys)
+    await desk.client.delete(own.item_prefix + approval_id_of("d1"))
+
+    await runner().step()
+
+    assert await desk.client.zcard(own.pending) == 0
 
 
 async def test_its_reward_window_begins_when_it_expired(
