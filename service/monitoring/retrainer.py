@@ -80,6 +80,8 @@ class Retrainer:
         """What the newest evaluation of the live version found the log to be worth, by decision."""
         names = (str(meta.live), f"{keys.policy}@{meta.live}")
         for job in await self._evaluations.list(keys):
-            if job.request.target in names and job.report is not None and job.report.rows:
-                return job.report.effective_rows / job.report.rows
+            if job.status == "done" and job.request.target in names:
+                found = await self._evaluations.find(keys, job.job_id)
+                if found is not None and found.report is not None and found.report.rows:
+                    return found.report.effective_rows / found.report.rows
         return None

@@ -126,7 +126,8 @@ async def test_a_batch_tells_which_of_its_decisions_are_held(
 ) -> None:
     await put(_policy("hold"))
 
-    answer = await api.post("/v1/act:batch", json={"requests": [_BODY] * 100})
+    asked = [_BODY | {"decision_id": f"d{n}"} for n in range(200)]
+    answer = await api.post("/v1/act:batch", json={"requests": asked})
 
     statuses = Counter(item["status"] for item in answer.json()["responses"])
     assert set(statuses) == {200, 202}
