@@ -9,6 +9,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from agent_core.types import Floats
 from service import bodies, metrics
@@ -248,40 +249,24 @@ class ActEndpoint:
         due_ms = made_ms + int(served.config.reward.wait_s * 1000)
         make = _from_set if isinstance(served, ServedSets) else _from_box
         made = make(serving, request, decision_id, past, deadline, due_ms)
-        episode = request.episode
-        place = EpisodePlace(episode.episode_id, episode.step) if episode else None
         took_us = int((time.perf_counter() - started) * 1e6)
-
-        def new_of(one: _Made) -> NewDecision:
-            record = DecisionRecord(
-                RECORD_FORMAT,
-                decision_id,
-                "decision",
-                made_ms,
-                due_ms,
-                http.media,
-                served.encoding.catalog_revision,
-                body,
-                one.response,
-                past.carry,
-                one.value,
-                took_us,
-            )
-            return NewDecision(
-                decision_id,
-                digest,
-                encode_record(record),
-                "decision",
-                due_ms,
-                not request.defer_activation,
-                made_ms,
-                place,
-                _kept(served, request, past, one.taken) if episode else b"",
-            )
-
-        new, asked = new_of(made), None
+        record = DecisionRecord(
+            RECORD_FORMAT,
+            decision_id,
+            "decision",
+            made_ms,
+            due_ms,
+            http.media,
+            served.encoding.catalog_revision,
+            body,
+            made.response,
+            past.carry,
+            made.value,
+            took_us,
+        )
+        new, asked = _new(served, request, past, digest, record, made.taken), None
         if made.proposal is not None:
-            asked = _question(served, made, new_of(made.proposal), new, http.principal.name)
+            asked = _question(served, request, past, made, new, record, http.principal.name)
         confirmed = self._record(served, new, asked)
         served.tally.reasons[made.reason] += 1
         if made.fallback:
@@ -379,11 +364,43 @@ def _deadline_s(served: Served, request: ActRequest) -> float:
     return (request.deadline_ms or served.config.deadline_ms) / 1000
 
 
+def _new(
+    served: Served,
+    request: ActRequest,
+    past: Past,
+    digest: bytes,
+    record: DecisionRecord,
+    taken: Floats | None,
+) -> NewDecision:
+    episode = request.episode
+    return NewDecision(
+        record.decision_id,
+        digest,
+        encode_record(record),
+        "decision",
+        record.deadline_ms,
+        not request.defer_activation,
+        record.made_ms,
+        EpisodePlace(episode.episode_id, episode.step) if episode else None,
+        _kept(served, request, past, taken) if episode else b"",
+    )
+
+
 def _question(
-    served: Served, made: _Made, proposed: NewDecision, otherwise: NewDecision, requester: str
+    served: Served,
+    request: ActRequest,
+    past: Past,
+    made: _Made,
+    otherwise: NewDecision,
+    record: DecisionRecord,
+    requester: str,
 ) -> NewApproval:
-    rule = served.config.approval
+    """What a person is asked. `otherwise`, `record`: of what is done without one."""
+    rule, proposal = served.config.approval, made.proposal
     assert rule is not None, "a proposal comes from a rule"
+    assert proposal is not None, "nobody is asked about nothing"
+    agreed = structs.replace(record, response=proposal.response, value=proposal.value)
+    proposed = _new(served, request, past, otherwise.digest, agreed, proposal.taken)
     return about_decision(
         rule,
         proposed,
