@@ -22,8 +22,8 @@ RULES: Path = DEPLOY / "prometheus/rules/nacre.rules.yml"
 _MISSING = "promtool is missing; run: deploy/prometheus/get_promtool.sh .venv/bin"
 
 
-def promtool(*words: str | Path, given: str = "") -> None:
-    """Runs promtool on `given`; what it complains of fails the test. Without promtool the test is skipped, in CI it fails."""
+def complaints(*words: str | Path, given: str = "") -> str:
+    """What promtool says against `given`; empty if it accepts it. Without promtool the test is skipped, in CI it fails."""
     beside = Path(sys.executable).with_name("promtool")
     program = str(beside) if beside.exists() else shutil.which("promtool")
     if program is None:
@@ -31,7 +31,7 @@ def promtool(*words: str | Path, given: str = "") -> None:
     done = subprocess.run(
         [program, *words], input=given, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr if done.returncode else ""
 
 
 @cache

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
-from service.webhooks import Webhooks, signature
+from service.webhooks import Webhooks, delivering, signature
 
 
 class Receiver:
@@ -75,17 +75,6 @@ async def _receiving(*statuses: int) -> AsyncIterator[Receiver]:
         server.close()
 
 
-@asynccontextmanager
-async def _delivering(webhooks: Webhooks) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(webhooks.deliver(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await task
-
-
 def _sent(outcome: str) -> float:
     return REGISTRY.get_sample_value("nacre_webhooks_total", {"outcome": outcome}) or 0.0
 
@@ -93,7 +82,7 @@ def _sent(outcome: str) -> float:
 async def test_an_event_is_a_cloud_event_about_the_policy() -> None:
     async with _receiving() as receiver:
         webhooks = Webhooks(f"http://127.0.0.1:{receiver.port}/hook")
-        async with _delivering(webhooks):
+        async with delivering(webhooks):
             webhooks.announce("trip.began", "shop", {"signal": "reward"})
             await receiver.wait_for(1)
 
@@ -111,7 +100,7 @@ async def test_an_event_that_failed_is_sent_again_with_the_same_id() -> None:
     async with _receiving(500, 429) as receiver:
         webhooks = Webhooks(f"http://127.0.0.1:{receiver.port}", waits_s=(0.01, 0.01))
         before = _sent("sent")
-        async with _delivering(webhooks):
+        async with delivering(webhooks):
             webhooks.announce("alarm.raised", "shop", {})
             await receiver.wait_for(3)
 
@@ -122,7 +111,7 @@ async def test_an_event_that_failed_is_sent_again_with_the_same_id() -> None:
 async def test_an_event_that_was_refused_is_not_sent_again() -> None:
     async with _receiving(400) as receiver:
         webhooks = Webhooks(f"http://127.0.0.1:{receiver.port}", waits_s=(0.01, 0.01))
-        async with _delivering(webhooks):
+        async with delivering(webhooks):
             webhooks.announce("alarm.raised", "shop", {"at": 1})
             webhooks.announce("alarm.raised", "shop", {"at": 2})
             await receiver.wait_for(2)
@@ -134,7 +123,7 @@ async def test_a_receiver_that_is_away_holds_nobody_up() -> None:
     webhooks = Webhooks("http://127.0.0.1:9", waits_s=())
     before = _sent("failed")
 
-    async with _delivering(webhooks):
+    async with delivering(webhooks):
         webhooks.announce("alarm.raised", "shop", {})
 
     assert _sent("failed") == before + 1
@@ -146,7 +135,7 @@ async def test_the_oldest_events_make_room_when_nobody_listens() -> None:
         before = _sent("dropped")
         for at in range(3):
             webhooks.announce("alarm.raised", "shop", {"at": at})
-        async with _delivering(webhooks):
+        async with delivering(webhooks):
             await receiver.wait_for(2)
 
     assert [json.loads(body)["data"]["at"] for body in receiver.bodies] == [1, 2]
@@ -156,7 +145,7 @@ async def test_the_oldest_events_make_room_when_nobody_listens() -> None:
 async def test_a_secret_signs_what_is_sent() -> None:
     async with _receiving() as receiver:
         webhooks = Webhooks(f"http://127.0.0.1:{receiver.port}", SecretStr("key"))
-        async with _delivering(webhooks):
+        async with delivering(webhooks):
             webhooks.announce("alarm.raised", "shop", {})
             await receiver.wait_for(1)
 
@@ -178,5 +167,9 @@ async def test_without_an_address_nothing_is_told(is_stopping: bool) -> None:
         stop.set()
 
     webhooks.announce("alarm.raised", "shop", {})
+    outcomes = ("sent", "failed", "dropped")
+    before = [_sent(outcome) for outcome in outcomes]
+    async with asyncio.timeout(5):
+        await webhooks.deliver(stop)
 
-    await webhooks.deliver(stop)
+    assert [_sent(outcome) for outcome in outcomes] == before

@@ -233,8 +233,11 @@ async def test_a_policy_recovers_though_the_files_of_its_version_are_gone(
     shutil.rmtree(tmp_path / "artefacts" / "home" / "2")
 
     await repository.change_head(_KEYS, "trip", head.encode(_trip(version=1)), b"", event=_EVENT)
+    await eventually(lambda: _is_arm(api, "live"))
 
-    await eventually(lambda: _is_version(api, "home@2"))
+    answer = await _act(api)
+    assert answer["model_version"] == "home@2"
+    assert answer["reason"] in ("policy", "explore")
 
 
 async def _is_version(api: httpx.AsyncClient, label: str) -> bool:
