@@ -10,6 +10,7 @@ import msgspec
 from benchmarks.evaluation.open_bandit import Run
 from benchmarks.evaluation.workers import Timing
 from benchmarks.machine import Machine
+from benchmarks.tables import markdown_table
 
 
 class Headline(msgspec.Struct, frozen=True):
@@ -101,36 +102,35 @@ def facts(run: Run) -> str:
 
 def markdown(report: Report) -> str:
     parts = [
-        "# Estimates beside what happened\n",
-        f"Written by `{report.command}` on {report.date}; do not edit.\n",
-        f"Machine: {report.machine.sentence()}.\n",
+        "# Estimates beside what happened",
+        f"Written by `{report.command}` on {report.date}; do not edit.",
+        f"Machine: {report.machine.sentence()}.",
     ]
     if report.headline is not None:
         rows = [
             (name, _told(value)) for name, value in msgspec.structs.asdict(report.headline).items()
         ]
-        parts += ["## Headline\n", _table(("number", "measured"), rows)]
+        parts += ["## Headline", markdown_table(("number", "measured"), rows)]
         parts.append(
             "Each file has 38 to 69 clicks, so standard errors are a fifth of the values: this shows that the whole "
-            "path is right, not which estimator is best.\n"
+            "path is right, not which estimator is best."
         )
     else:
-        parts.append(f"{report.missing}\n")
+        parts.append(report.missing)
     for run in report.runs:
-        parts += [f"## {title(run)}\n", facts(run) + "\n", _table(RUN_COLUMNS, run_rows(run))]
+        parts += [
+            f"## {title(run)}",
+            facts(run),
+            markdown_table(RUN_COLUMNS, run_rows(run)),
+        ]
     parts += [
-        "## Workers\n",
+        "## Workers",
         "A network of version 1 is asked about ten actions with 16 numbers each. Seconds are by the clock, on a machine "
-        "that other work may share; two workers on two cores share them with the process that reads the log.\n",
-        _table(TIMING_COLUMNS, timing_rows(report.timings)),
+        "that other work may share; two workers on two cores share them with the process that reads the log.",
+        markdown_table(TIMING_COLUMNS, timing_rows(report.timings)),
     ]
-    return "\n".join(parts)
+    return "\n\n".join(parts) + "\n"
 
 
 def _told(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

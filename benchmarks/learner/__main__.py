@@ -16,13 +16,13 @@ import msgspec
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from benchmarks.learner import report as told
 from benchmarks.learner.cases import CASES, Case
 from benchmarks.learner.contestant import Contestant, NotMeasuredError
 from benchmarks.learner.timing import window
 from benchmarks.machine import describe_machine
+from benchmarks.tables import print_table
 
 _HERE: Final = Path(__file__).parent
 _WIDTH_IN_FILES: Final = 150
@@ -119,21 +119,10 @@ def _measured(case: Case, size: Size, bar: Progress) -> told.Measured:
 
 def _print(report: told.Report, console: Console) -> None:
     for name, case in report.cases.items():
-        _print_table(console, CASES[name].title, told.COLUMNS, told.rows(case))
+        print_table(console, CASES[name].title, told.COLUMNS, told.rows(case))
         for who, why in case.not_measured.items():
             console.print(f"{who}: {why}", markup=False)
-    _print_table(console, "headline", told.HEADLINE_COLUMNS, told.headline_rows(report))
-
-
-def _print_table(
-    console: Console, title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]
-) -> None:
-    table = Table(title=title)
-    for at, column in enumerate(columns):
-        table.add_column(column, justify="left" if at == 0 else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
+    print_table(console, "headline", told.HEADLINE_COLUMNS, told.headline_rows(report))
 
 
 if __name__ == "__main__":

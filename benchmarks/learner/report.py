@@ -11,6 +11,7 @@ import msgspec
 from benchmarks.learner.cases import CASES, GOALS, OURS, Goal
 from benchmarks.learner.timing import paired_ratio
 from benchmarks.machine import Machine
+from benchmarks.tables import markdown_table
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -98,7 +99,7 @@ def markdown(report: Report) -> str:
         f"Machine: {report.machine.sentence()}.",
         f"{report.rounds} rounds of {report.window_s:g} s windows, one thread.",
         "## Headline",
-        _table(HEADLINE_COLUMNS, headline_rows(report)),
+        markdown_table(HEADLINE_COLUMNS, headline_rows(report)),
     ]
     for name, case in report.cases.items():
         parts += _section(name, case)
@@ -107,7 +108,12 @@ def markdown(report: Report) -> str:
 
 def _section(name: str, case: Measured) -> list[str]:
     missing = [f"Not measured: {who}, {why}." for who, why in case.not_measured.items()]
-    parts = [f"## {CASES[name].title}", _table(COLUMNS, rows(case)), CASES[name].note, *missing]
+    parts = [
+        f"## {CASES[name].title}",
+        markdown_table(COLUMNS, rows(case)),
+        CASES[name].note,
+        *missing,
+    ]
     return [part for part in parts if part]
 
 
@@ -117,8 +123,3 @@ _METHOD: Final = (
     " ratios are medians over rounds of the ratio inside a round. Nacre is measured in the form that its update"
     " engine chose, and by calling the learner update by update (not tuned)."
 )
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---" for _ in head]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))

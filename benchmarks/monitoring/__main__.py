@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +12,13 @@ from typing import Final
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as Shown
 
 from benchmarks.machine import describe_machine
 from benchmarks.monitoring import letter
 from benchmarks.monitoring import report as told
 from benchmarks.monitoring.canary import CASES, canary_table, steps_table
 from benchmarks.monitoring.fallback import RATES, estimated_table, fallback_table
+from benchmarks.tables import print_table, quick_options
 
 _HERE: Final = Path(__file__).parent
 _PACKAGES: Final = ("numpy", "scipy", "river", "matplotlib")
@@ -40,7 +38,7 @@ FULL: Final = Size(rollouts=2_000, policies=2_000, letters=letter.Size(10, 20, 9
 
 
 def main() -> int:
-    options = _options()
+    options = quick_options("monitoring", "within a minute")
     console = Console(width=None if sys.stdout.isatty() else 180)
     report = _run(QUICK if options.quick else FULL, console)
     _print(report, console)
@@ -50,13 +48,6 @@ def main() -> int:
         told.plot(report, _HERE / "results.png")
         (_HERE / "RESULTS.md").write_text(told.markdown(report), "utf-8")
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="within a minute; keeps RESULTS.md")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to FILE")
-    return parser.parse_args()
 
 
 def _run(size: Size, console: Console) -> told.Report:
@@ -83,20 +74,9 @@ def _run(size: Size, console: Console) -> told.Report:
 
 
 def _print(report: told.Report, console: Console) -> None:
-    _print_table(console, "headline", told.HEADLINE_COLUMNS, told.headline_rows(report))
+    print_table(console, "headline", told.HEADLINE_COLUMNS, told.headline_rows(report))
     for table in report.tables:
-        _print_table(console, table.title, told.columns_of(table), told.rows_of(table))
-
-
-def _print_table(
-    console: Console, title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]
-) -> None:
-    shown = Shown(title=title)
-    for at, column in enumerate(columns):
-        shown.add_column(column, justify="left" if at == 0 else "right")
-    for line in lines:
-        shown.add_row(*line)
-    console.print(shown)
+        print_table(console, table.title, told.columns_of(table), told.rows_of(table))
 
 
 if __name__ == "__main__":

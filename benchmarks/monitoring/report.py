@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from benchmarks.machine import Machine
 from benchmarks.monitoring.cases import Outcome, Table
+from benchmarks.tables import markdown_table
 
 
 class Target(NamedTuple):
@@ -148,11 +148,6 @@ def markdown(report: Report) -> str:
             markdown_table(columns_of(table), rows_of(table)),
         ]
     return "\n\n".join(parts) + "\n"
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plot(report: Report, path: Path) -> None:

