@@ -116,33 +116,26 @@ def weight_z(weights: WeightSums) -> float:
 @dataclass(frozen=True, slots=True)
 class EntropySums(Stored):
     """Over `count` decisions with a choice, that is with two actions or more: the `total` of entropies as shares of
-    ln A, and how many were `collapsed`, below a declared share."""
+    ln A."""
 
     count: int
     total: float
-    collapsed: int
 
     @classmethod
-    def of(cls, choices: Choices, below: float) -> EntropySums:
-        """`below`: in (0, 1]. A probability e spread over all A actions has a share of about e for small e."""
+    def of(cls, choices: Choices) -> EntropySums:
+        """A probability e spread over all A actions has a share of about e for small e."""
         entropy = segment_sum(_surprise(choices.probability), choices.offsets)
         sizes = np.diff(choices.offsets)
         shares = entropy[sizes > 1] / np.log(sizes[sizes > 1])
-        return cls(len(shares), float(shares.sum()), int((shares < below).sum()))
+        return cls(len(shares), float(shares.sum()))
 
     def merged(self, other: EntropySums) -> EntropySums:
-        collapsed = self.collapsed + other.collapsed
-        return EntropySums(self.count + other.count, self.total + other.total, collapsed)
+        return EntropySums(self.count + other.count, self.total + other.total)
 
     @property
     def mean(self) -> float:
         """In [0, 1]; NaN where no decision had a choice."""
         return self.total / self.count if self.count else math.nan
-
-    @property
-    def collapsed_share(self) -> float:
-        """In [0, 1]; 0 where no decision had a choice."""
-        return self.collapsed / self.count if self.count else 0.0
 
 
 def _rare_as_one(counts: ActionCounts) -> tuple[Doubles, Doubles]:

@@ -62,14 +62,23 @@ def read_ledger(fields: Mapping[str, bytes], rule: RewardRule) -> Ledger:
     """The ledger from the fields of its Redis hash, with values under `rule`."""
 
     def entries(prefix: str) -> tuple[LedgerReward, ...]:
-        found = [
-            ledger_reward(name[2:], value, int(fields.get("t:" + name[2:], b"0")), rule)
-            for name, value in fields.items()
-            if name.startswith(prefix)
-        ]
-        return tuple(sorted(found, key=lambda one: (one.arrived_ms, one.reward_id)))
+        names = [name[2:] for name in fields if name.startswith(prefix)]
+        found = [(name, fields[prefix + name], fields["t:" + name]) for name in names]
+        return in_order(found, rule)
 
     return Ledger(entries("r:"), entries("l:"), int(fields.get("rev", b"0")), "final" in fields)
+
+
+def in_order(
+    found: Iterable[tuple[str, bytes, bytes]], rule: RewardRule
+) -> tuple[LedgerReward, ...]:
+    """Rewards in order of arrival, from each one's id, entry and arrival as `reward.lua` keeps it.
+
+    The order is that of the writes in Redis: times come from several servers, and a millisecond holds many.
+    """
+    arrivals = [(arrival.split(b" "), name, entry) for name, entry, arrival in found]
+    ordered = sorted(arrivals, key=lambda one: int(one[0][1]))
+    return tuple(ledger_reward(name, entry, int(at[0]), rule) for at, name, entry in ordered)
 
 
 def ledger_reward(reward_id: str, entry: bytes, arrived_ms: int, rule: RewardRule) -> LedgerReward:

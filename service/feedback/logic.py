@@ -9,7 +9,7 @@ import msgspec
 
 from service.clock import parse_ms
 from service.errors import FieldError, InvalidError, ServiceError
-from service.feedback.ledger import Entry, encode_entry, ledger_reward, total, weighed
+from service.feedback.ledger import Entry, encode_entry, in_order, total, weighed
 from service.feedback.repository import NewReward
 from service.feedback.schemas import LoggedTransition, ObserveRequest, Reward, RewardResult, State
 from service.policies.config import PolicyConfig, RewardRule
@@ -183,11 +183,8 @@ _STATES: Final[dict[str, State]] = {
 
 
 def _so_far(rule: RewardRule, flat: list[bytes]) -> float | None:
-    rewards = [
-        ledger_reward("", entry, int(at), rule)
-        for entry, at in zip(flat[::2], flat[1::2], strict=True)
-    ]
-    return total(sorted(rewards, key=lambda one: one.arrived_ms), rule)
+    found = [("", entry, arrival) for entry, arrival in zip(flat[::2], flat[1::2], strict=True)]
+    return total(in_order(found, rule), rule)
 
 
 _ALWAYS: Final = ("episode_id", "step", "observation", "action", "behavior_policy")

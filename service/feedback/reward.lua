@@ -1,7 +1,8 @@
 -- Adds, amends or retracts one reward of a decision, atomically.
 -- KEYS 1 decision  2 ledger  3 log  4 due  5 counts  6 early
 -- ARGV 1 decision id  2 reward id  3 entry  4 op  5 final (0|1)  6 now_ms  7 early cap  8 early ttl ms  9 event
--- Returns {state, entry, arrival_ms, entry, arrival_ms, ...}: the entries that count after this call.
+-- Returns {state, entry, arrival, entry, arrival, ...}: the entries that count after this call. An arrival is
+-- 'ms n': the time of the server that took it, and which write to this ledger it was.
 local changed = 'w:' .. ARGV[2]
 local function answer(state)
   redis.call('HINCRBY', KEYS[5], 'reward_' .. state, 1)
@@ -15,6 +16,9 @@ local function answer(state)
   end
   return out
 end
+local function arrive()
+  redis.call('HSETNX', KEYS[2], 't:' .. ARGV[2], ARGV[6] .. ' ' .. redis.call('HINCRBY', KEYS[2], 'n', 1))
+end
 local function write()
   local now, first = 'r:' .. ARGV[2], 'o:' .. ARGV[2]
   local current = redis.call('HGET', KEYS[2], now)
@@ -22,7 +26,7 @@ local function write()
   if ARGV[4] == 'retract' then redis.call('HDEL', KEYS[2], now)
   else
     redis.call('HSET', KEYS[2], now, ARGV[3])
-    redis.call('HSETNX', KEYS[2], 't:' .. ARGV[2], ARGV[6])
+    arrive()
   end
   redis.call('HINCRBY', KEYS[2], 'rev', 1)
   if ARGV[5] == '1' then redis.call('HSET', KEYS[2], 'final', '1') end
@@ -53,7 +57,7 @@ if not life[1] then
 end
 if life[1] ~= 'open' then
   redis.call('HSET', KEYS[2], 'l:' .. ARGV[2], ARGV[3], changed, ARGV[6])
-  redis.call('HSETNX', KEYS[2], 't:' .. ARGV[2], ARGV[6])
+  arrive()
   -- A ledger that begins only now must not outlive its decision.
   local left = redis.call('PTTL', KEYS[1])
   if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end

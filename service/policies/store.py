@@ -151,9 +151,6 @@ class PolicyStore:
         """The live versions."""
         return [slot.serving.live for slot in self._slots.values() if slot.serving is not None]
 
-    def all_serving(self) -> list[Serving]:
-        return [slot.serving for slot in self._slots.values() if slot.serving is not None]
-
     def refused(self) -> Mapping[str, str]:
         """Policies whose newest version was not taken, with the reason."""
         return {name: slot.refused for name, slot in self._slots.items() if slot.refused}

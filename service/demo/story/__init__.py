@@ -16,8 +16,9 @@ chapters    one function each, which ends with claims
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import httpx
 from rich.console import Console
 
 from service.demo.account import account_details, check_archive, settled_account
@@ -30,7 +31,8 @@ from service.demo.story.desk import Desk
 from service.demo.story.picture import picture
 from service.demo.story.traffic import Traffic
 
-_PATIENCE_S = 20.0
+_PATIENCE_S: Final = 20.0
+_TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ class StoryDemo:
     async def play(self, stage: Stage, console: Console) -> Report:
         """Plays every chapter, waits until nothing is pending, checks the log."""
         claims: list[Claim] = []
-        async with stage.client() as client, Desk(stage) as desk:
+        http = httpx.AsyncClient(base_url=stage.stack.url, timeout=_TIMEOUT_S)
+        async with stage.client() as client, http:
+            desk = Desk(stage, http)
             traffic = Traffic(client, self.seed)
             with Ticker(console, "story", len(chapters.ALL)) as ticker:
                 async with traffic.flowing(stage, ticker):

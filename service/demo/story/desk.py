@@ -6,8 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 import torch
@@ -29,23 +28,12 @@ T = TypeVar("T")
 
 
 class Desk:
-    """One policy of a running service."""
+    """One policy of a running service. `http`: speaks to it."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, http: httpx.AsyncClient) -> None:
         self._stage = stage
         self._policy = stage.policy
-        self._http = httpx.AsyncClient(base_url=stage.stack.url, timeout=30.0)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._http.aclose()
+        self._http = http
 
     # -- looking ----------------------------------------------------------------------------------
 

@@ -172,9 +172,9 @@ class Joining:
                 self._account.skip("decision_not_in_the_log")
             self._ignored.discard(event.decision_id)
             return None
-        rewards = sorted(held.rewards.values(), key=lambda one: (one.arrived_ms, one.reward_id))
+        rewards = tuple(held.rewards.values())
         joined = _joined_event(event.body)
-        return Finished(held.decision, joined, tuple(rewards), held.is_terminated, held.is_torn)
+        return Finished(held.decision, joined, rewards, held.is_terminated, held.is_torn)
 
     def _forget_early(self, now_ms: int) -> None:
         """Forgets rewards as Redis does, which keeps them for twice their time at most."""
@@ -185,7 +185,8 @@ class Joining:
 
 
 def _count(rewards: _Ledger, event: RewardEvent, rule: RewardRule) -> None:
-    """What `reward.lua` did with a reward that it accepted; one that is amended keeps its place."""
+    """What `reward.lua` did with a reward that it accepted. The log has them in order of arrival, and one that is
+    amended keeps its place."""
     before = rewards.get(event.reward_id)
     if event.op == "retract":
         rewards.pop(event.reward_id, None)

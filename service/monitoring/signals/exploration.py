@@ -13,7 +13,6 @@ from service.monitoring.rows import Seen, choices_of
 
 _EXPLORED: Final = 10.0
 """Times the limit: a policy that hardly explored at first has nothing to collapse from."""
-_SMALLEST: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Exploration:
 
     def of(self, rows: Sequence[Seen]) -> EntropySums | None:
         found = choices_of([row for row in rows if row.is_judged])
-        return EntropySums.of(found[0], max(self.least, _SMALLEST)) if found else None
+        return EntropySums.of(found[0]) if found else None
 
     def read(
         self, window: EntropySums, reference: EntropySums | None, before: Any

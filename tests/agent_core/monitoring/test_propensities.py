@@ -126,19 +126,17 @@ def test_a_mean_weight_off_1_counts_in_standard_errors() -> None:
 
 
 def test_entropy_is_a_share_of_the_most_there_can_be() -> None:
-    sums = EntropySums.of(_CHOICES, below=0.64)
+    sums = EntropySums.of(_CHOICES)
 
     # H(1/4) = 0.8113 bits of 1, and 1 bit of log2 3 = 0.6309; one action is no choice.
     assert sums.count == 2
     assert sums.mean == pytest.approx((0.811278 + 0.630930) / 2, abs=1e-6)
-    assert sums.collapsed_share == 0.5
 
 
-def test_without_a_choice_nothing_collapsed() -> None:
-    sums = EntropySums(0, 0.0, 0)
+def test_without_a_choice_there_is_no_entropy() -> None:
+    sums = EntropySums(0, 0.0)
 
     assert math.isnan(sums.mean)
-    assert sums.collapsed_share == 0.0
 
 
 @st.composite
@@ -163,12 +161,12 @@ def _joined(parts: list[tuple[Choices, Integers]]) -> tuple[Choices, Integers]:
 @settings(max_examples=40, deadline=None)
 def test_the_order_of_merging_does_not_matter(parts: list[tuple[Choices, Integers]]) -> None:
     counts = [ActionCounts.of(choices, cell, 4) for choices, cell in parts]
-    entropies = [EntropySums.of(choices, 0.5) for choices, _ in parts]
+    entropies = [EntropySums.of(choices) for choices, _ in parts]
     choices, cell = _joined(parts)
 
     for a, b, c in ((0, 1, 2), (2, 0, 1)):
         assert_same(
             counts[a].merged(counts[b].merged(counts[c])), ActionCounts.of(choices, cell, 4)
         )
-        whole = EntropySums.of(choices, 0.5)
+        whole = EntropySums.of(choices)
         assert_same(entropies[a].merged(entropies[b].merged(entropies[c])), whole)

@@ -39,7 +39,7 @@ _BINS = Bins.of(_ROWS, 3)
         QuantileSketch.of(_ROWS[:, 0]),
         RewardSums.of(_ROWS, _ROWS.sum(1), np.full(3, -np.inf), np.full(3, 4.0)),
         ActionCounts(np.array([1, 2]), np.array([1.5, 1.5]), np.array([0.75, 0.75])),
-        EntropySums(3, 1.5, 1),
+        EntropySums(3, 1.5),
         Difference.of(_MOMENTS, _MOMENTS),
         BernsteinSums.start(0.05, 2).after(_ROWS, Span(0.0, 12.0)),
         Repeats.start(3, 5).after(is_bad=True),

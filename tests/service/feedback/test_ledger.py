@@ -134,7 +134,7 @@ def expected_reward(story: list[tuple[str, str, Any]], by: RewardRule) -> float:
     return float((sums | picked)[by.aggregation])
 
 
-@given(stories, weights, weights, aggregations)
+@given(stories, weights, weights, aggregations, st.integers(0, 1))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_what_is_learned_is_the_total_of_what_survived_under_the_weights_of_the_end(
     redis_url: str,
@@ -142,8 +142,10 @@ async def test_what_is_learned_is_the_total_of_what_survived_under_the_weights_o
     before: dict[str, float],
     after: dict[str, float],
     aggregation: str,
+    tick_ms: int,
 ) -> None:
-    """In a real Redis: rewards are sent under one set of weights and joined under another."""
+    """In a real Redis: rewards are sent under one set of weights and joined under another, a millisecond apart or
+    all in one."""
     guards = ["complaints"]
     unweighed = {n: 0.0 for n in ("click", "dwell_s") if n not in before}
     first = {"wait_s": 60, "components": before | unweighed, "guards": guards}
@@ -153,7 +155,7 @@ async def test_what_is_learned_is_the_total_of_what_survived_under_the_weights_o
     async with open_world(redis_url, bandit(reward=first)) as world:
         await world.decide("d")
         for op, name, content in story:
-            world.now_ms += 1
+            world.now_ms += tick_ms
             is_plain = op == "retract" or not isinstance(content, dict)
             value = None if op == "retract" or not is_plain else content
             components = {} if is_plain else content
