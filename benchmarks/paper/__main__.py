@@ -1,16 +1,20 @@
-"""`python -m benchmarks.paper [--only NAME] [--seeds N] [--steps N] [--data FILE.npz] [--json FILE]`."""
+"""`python -m benchmarks.paper [--only NAME] [--seeds N] [--steps N] [--data FILE.npz] [--json FILE] [--resume]`.
+
+Every seed of every arm is written as soon as it is measured; `--resume` goes on from there.
+"""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -35,9 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     request = Request(options.steps, tuple(options.data))
     results = []
     for name in options.only or SUITES:
-        result = run(SUITES[name], options.seeds, request, console, _command(arguments))
+        path = options.json or report.RESULTS / f"{name}.json"
+        known = report.read(path) if options.resume and path.exists() else None
+        with _progress(console) as bar:
+            for result in run(
+                SUITES[name], options.seeds, request, _command(arguments), bar, known
+            ):
+                report.write(result, path)
         _tell(result, console)
-        report.write(result, options.json or report.RESULTS / f"{name}.json")
         results.append(result)
     if options.json is None:
         report.write_page()
@@ -61,6 +70,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="X and y of a table",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write there, not to results/")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep what was measured with the same settings"
+    )
     options = parser.parse_args(arguments)
     if options.json is not None and len(options.only or SUITES) != 1:
         parser.error("--json takes the result of one suite; name it with --only")
@@ -72,40 +84,71 @@ def _command(arguments: Sequence[str] | None) -> str:
     return f"make bench-paper ARGS={shlex.quote(shlex.join(asked))}"
 
 
-def run(suite: Suite, seeds: int, request: Request, console: Console, command: str) -> SuiteResult:
-    """Measures every arm that can be run, seed by seed, and judges."""
-    started_s = time.perf_counter()
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:40}"), BarColumn())
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+
+
+def run(
+    suite: Suite,
+    seeds: int,
+    request: Request,
+    command: str,
+    bar: Progress,
+    known: SuiteResult | None = None,
+) -> Iterator[SuiteResult]:
+    """Measures every arm that can be run, all arms with one seed before the next, and judges.
+
+    Yields what is known so far: at first that of `known` which was measured with the same settings, then after
+    every seed of every arm.
+    """
     arms = suite.arms(request)
     unavailable = {arm.name: reason for arm in arms if (reason := arm.measure.why_not(arm.agent))}
-    columns = (TextColumn("{task.description:40}"), BarColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
-        outcomes = {
-            arm.name: _measure(suite, arm, seeds, bar)
-            for arm in arms
-            if arm.name not in unavailable
-        }
+    missing = [arm for arm in arms if arm.name not in unavailable]
+    outcomes = {arm.name: _kept(arm, known) for arm in missing}
+    yield _result(suite, command, arms, unavailable, outcomes)
+    task = bar.add_task(suite.name, total=seeds * sum(arm.measure.ticks for arm in missing))
+    for seed, arm in itertools.product(range(seeds), missing):
+        bar.update(task, description=f"{arm.name}, seed {seed}")
+        if seed < len(outcomes[arm.name]):
+            bar.advance(task, arm.measure.ticks)
+            continue
+        outcomes[arm.name].append(arm.measure(arm.agent, seed, lambda: bar.advance(task)))
+        yield _result(suite, command, arms, unavailable, outcomes)
+
+
+def _kept(arm: Arm, known: SuiteResult | None) -> list[Outcome]:
+    """What is known of an arm with the very same settings."""
+    if known is None or known.policies.get(arm.name) != msgspec.to_builtins(arm.agent):
+        return []
+    is_as_long = known.ticks.get(arm.name) == arm.measure.ticks
+    return list(known.outcomes.get(arm.name, [])) if is_as_long else []
+
+
+def _result(
+    suite: Suite,
+    command: str,
+    arms: Sequence[Arm],
+    unavailable: dict[str, str],
+    outcomes: dict[str, list[Outcome]],
+) -> SuiteResult:
+    measured = {arm: found for arm, found in outcomes.items() if found}
     return SuiteResult(
         suite=suite.name,
         title=suite.title,
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
         machine=describe_machine(_PACKAGES),
-        seconds=round(time.perf_counter() - started_s, 1),
-        seeds=seeds,
-        headline=suite.judge(Measured(outcomes)),
+        headline=suite.judge(Measured(measured)),
         unavailable=unavailable,
+        ticks={arm.name: arm.measure.ticks for arm in arms},
         policies={arm.name: arm.agent for arm in arms},
-        outcomes=outcomes,
+        outcomes=measured,
     )
 
 
-def _measure(suite: Suite, arm: Arm, seeds: int, bar: Progress) -> list[Outcome]:
-    task = bar.add_task(f"{suite.name}: {arm.name}", total=seeds * arm.measure.ticks)
-    return [arm.measure(arm.agent, seed, lambda: bar.advance(task)) for seed in range(seeds)]
-
-
 def _tell(result: SuiteResult, console: Console) -> None:
-    table = Table(title=f"{result.title}: {result.seeds} seeds, {result.seconds:.0f} s")
+    table = Table(title=f"{result.title}: {result.told_seeds}, {result.seconds:.0f} s")
     for column in report.COLUMNS:
         table.add_column(column)
     for row in report.rows(result):

@@ -28,9 +28,12 @@ def main() -> None:
 def stored() -> list[SuiteResult]:
     """What is in results/, in the order of `SUITES`."""
     paths = [RESULTS / f"{name}.json" for name in SUITES]
-    return [
-        msgspec.json.decode(path.read_bytes(), type=SuiteResult) for path in paths if path.exists()
-    ]
+    return [read(path) for path in paths if path.exists()]
+
+
+def read(path: Path) -> SuiteResult:
+    """What `write` wrote."""
+    return msgspec.json.decode(path.read_bytes(), type=SuiteResult)
 
 
 def judged(result: SuiteResult) -> SuiteResult:
@@ -78,10 +81,9 @@ def _missing(results: Sequence[SuiteResult]) -> str:
 
 
 def _section(result: SuiteResult) -> list[str]:
-    seeds = "1 seed" if result.seeds == 1 else f"{result.seeds} seeds"
     return [
         f"## {result.title}",
-        f"`{result.command}`, {result.date}: {seeds}, {result.seconds:.0f} s. Machine: {result.machine.sentence()}.",
+        f"`{result.command}`, {result.date}: {result.told_seeds}, {result.seconds:.0f} s. Machine: {result.machine.sentence()}.",
         _table(rows(result)),
         *(f"{arm}: {reason}." for arm, reason in result.unavailable.items()),
         f"![curves](results/{result.suite}.png)",

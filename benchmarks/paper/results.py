@@ -46,20 +46,31 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class SuiteResult(msgspec.Struct, frozen=True):
-    """One run of one suite. `policies`: the agent section of every arm. `unavailable`: arms that could
-    not be run, and why."""
+    """What is known of one suite. `date`, `command`, `machine`: of the run that measured last. `policies`, `ticks`:
+    the agent section of every arm, and its steps and updates. `unavailable`: arms that could not be run, and why."""
 
     suite: str
     title: str
     date: str
     command: str
     machine: Machine
-    seconds: float
-    seeds: int
     headline: dict[str, Finding]
     unavailable: dict[str, str]
+    ticks: dict[str, int]
     policies: dict[str, Any]
     outcomes: dict[str, list[Outcome]]
+
+    @property
+    def seconds(self) -> float:
+        """Of everything that was measured, one after the other."""
+        return sum(one.seconds for outcomes in self.outcomes.values() for one in outcomes)
+
+    @property
+    def told_seeds(self) -> str:
+        """ "3 seeds", or "2 to 3 seeds" of an arm."""
+        counts = [len(found) for found in self.outcomes.values()] or [0]
+        span = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+        return f"{span} seed" if span == "1" else f"{span} seeds"
 
 
 class Measured:

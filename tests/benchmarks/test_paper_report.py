@@ -19,12 +19,11 @@ def a_result(*, holds: bool | None = True, greedy_return: float = 200.0) -> Suit
         date="2026-01-31 12:00 UTC",
         command="make bench-paper",
         machine=MACHINE,
-        seconds=12.3,
-        seeds=1,
         headline={"it learns": finding},
         unavailable={"PPO": "not available: policy_learner ppo"},
+        ticks={},
         policies={},
-        outcomes={"SARSA": [Outcome([], [], {"greedy_return": greedy_return})]},
+        outcomes={"SARSA": [Outcome([], [], {"greedy_return": greedy_return}, seconds=12.3)]},
     )
 
 
@@ -47,6 +46,13 @@ def test_the_page_says_how_when_and_where() -> None:
     assert "`make bench-paper`, 2026-01-31 12:00 UTC: 1 seed, 12 s." in told
     assert "Machine: Some CPU, 2 cores, 24 GiB" in told
     assert "PPO: not available: policy_learner ppo." in told
+
+
+def test_the_page_says_when_arms_have_fewer_seeds_than_others() -> None:
+    known = a_result().outcomes["SARSA"]
+    result = msgspec.structs.replace(a_result(), outcomes={"SARSA": known, "DQN": known * 3})
+
+    assert "12:00 UTC: 1 to 3 seeds, 49 s." in page([result])
 
 
 def test_the_page_counts_the_claims_that_hold_among_those_that_were_measured() -> None:

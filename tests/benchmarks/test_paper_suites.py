@@ -44,6 +44,18 @@ def test_a_suite_judges_nothing_that_was_not_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SUITES)
+def test_a_suite_judges_what_was_measured_when_it_was_stopped(name: str, labels: Path) -> None:
+    numbers = {"greedy_return": 0.5, "cost_per_step": 0.1, "behaviour_return": 0.2}
+    outcome = Outcome([1], [0.1], numbers | {"random_return": 0.0, "expert_return": 1.0})
+    arms = SUITES[name].arms(Request(data=(labels,)))
+    whole = {arm.name: [outcome] for arm in arms}
+
+    for arm in whole:
+        SUITES[name].judge(Measured({arm: [outcome]}))
+        SUITES[name].judge(Measured({k: v for k, v in whole.items() if k != arm}))
+
+
+@pytest.mark.parametrize("name", SUITES)
 def test_every_claim_is_held_against_a_number_of_the_same_name(name: str, labels: Path) -> None:
     numbers = {"greedy_return": 0.5, "cost_per_step": 0.1, "behaviour_return": 0.2}
     limits = {"random_return": 0.0, "expert_return": 1.0}
@@ -150,6 +162,45 @@ def test_a_run_writes_its_result_with_the_command_and_the_curves(
     assert all(one["skipped"] == 0 for seeds in result["outcomes"].values() for one in seeds)
     assert file.with_suffix(".png").stat().st_size > 0
     assert result["policies"]["signs: LinUCB"]["policy_learner"]["kind"] == "neural_linear"
+
+
+def test_a_run_goes_on_from_what_was_measured_with_the_same_settings(
+    labels: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "out.json"
+    asked = ["--only", "uci_bandits", "--data", str(labels), "--json", str(file), "--resume"]
+    main([*asked, "--seeds", "1", "--steps", "200"])
+    known = json.loads(file.read_text())["outcomes"]
+
+    main([*asked, "--seeds", "2", "--steps", "200"])
+    more = json.loads(file.read_text())["outcomes"]
+    main([*asked, "--seeds", "1", "--steps", "300"])
+    longer = json.loads(file.read_text())
+
+    assert {arm: found[:1] for arm, found in more.items()} == known
+    assert [len(found) for found in more.values()] == [2, 2, 2, 2]
+    assert [len(found) for found in longer["outcomes"].values()] == [1, 1, 1, 1]
+    assert set(longer["ticks"].values()) == {300}
+
+
+@pytest.mark.parametrize(("lowest", "falls"), [(0.3, True), (0.7, False)])
+def test_costs_fall_when_each_limit_has_a_lower_one_than_the_limit_above(
+    lowest: float, falls: bool
+) -> None:
+    costs = {"": 4.0, ", cost at most 1": 0.9, ", cost at most 0.5": 0.6}
+    costs[", cost at most 0.25"] = lowest
+    outcomes = {
+        f"Pendulum-v1: ddpg{limit}": [Outcome([1], [0.0], {"cost_per_step": one})]
+        for limit, one in costs.items()
+    }
+
+    finding = SUITES["constraints"].judge(Measured(outcomes))[
+        "Pendulum-v1: ddpg, the cost falls with the limit"
+    ]
+
+    assert finding.holds is falls
+    assert finding.reference["limit 1"] == 4.0
+    assert finding.measured["limit 1"] == finding.reference["limit 0.5"] == 0.9
 
 
 def test_one_file_takes_one_result(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

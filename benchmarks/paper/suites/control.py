@@ -16,7 +16,7 @@ from benchmarks.paper.peers import Peer, peer_settings
 from benchmarks.paper.results import Finding, Measured, not_run, over_seeds
 from benchmarks.paper.suite import Arm, Environment, Online, Request, Suite
 
-STEPS: Final = 100_000
+STEPS: Final = 50_000
 _TASKS: Final = ("HalfCheetah-v5", "Hopper-v5")
 _LEARNERS: Final = ("sac", "ddpg", "td3")
 

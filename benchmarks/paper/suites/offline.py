@@ -8,9 +8,9 @@ untrained SAC and expert the best episode in the data (Kostrikov et al. 2022).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from typing import Any, Final
 
 import gymnasium
@@ -23,7 +23,8 @@ from benchmarks.paper.suite import Arm, Environment, Request, Suite, Tick, parse
 _TASKS: Final = {"HalfCheetah-v5": 0.62, "Hopper-v5": 0.31}
 """Pearl's score of IQL, of table 3, for the v4 of each."""
 _LEARNERS: Final = ("iql", "td3_bc")
-_DISCRETE: Final = "CartPole-v1: cql"
+_CARTPOLE: Final = "CartPole-v1"
+_DISCRETE: Final = f"{_CARTPOLE}: cql"
 STEPS: Final = 100_000
 _CARTPOLE_STEPS: Final = 20_000
 _GREEDY: Final = 10
@@ -31,10 +32,9 @@ _GREEDY: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class FromLog:
-    """`behaviour`: the agent section that makes the data in `steps` steps; then as many updates."""
+    """What `_behaviour` did at `task` in `steps` steps is the data; then as many updates."""
 
-    environment: Callable[[], Environment]
-    behaviour: Mapping[str, Any]
+    task: str
     steps: int
 
     @property
@@ -42,22 +42,21 @@ class FromLog:
         return 2 * self.steps
 
     def why_not(self, agent: Mapping[str, Any]) -> str:
-        return why_not(self.behaviour) or why_not(agent)
+        return why_not(_behaviour(self.task)) or why_not(agent)
 
     def __call__(self, agent: Mapping[str, Any], seed: int, tick: Tick) -> Outcome:
         started_s = time.perf_counter()
-        behaviour = parsed(self.behaviour)
-        player = Session(behaviour, self.environment(), seed=seed, swap_steps=1)
-        for _ in range(self.steps):
-            player.step(keep=True)
+        player, config = _player(self.task, seed), parsed(agent)
+        for at in range(self.steps):
+            if at >= player.steps:
+                player.step(keep=True)
             tick()
-        config = parsed(agent)
         learner = learner_of(config, seed)
         learner.learn(player.transitions)
         for _ in range(self.steps):
             learner.extra_updates(1)
             tick()
-        played = greedy_episodes(config, learner, self.environment(), _GREEDY, seed)
+        played = greedy_episodes(config, learner, _environment(self.task), _GREEDY, seed)
         numbers = {
             "random_return": self._untrained_return(seed),
             "expert_return": max(one.total for one in player.episodes),
@@ -70,11 +69,25 @@ class FromLog:
 
     def _untrained_return(self, seed: int) -> float:
         """Of the behaviour policy before it has learned anything, as it explores."""
-        untrained = dict(self.behaviour) | _NO_SCHEDULE
-        player = Session(parsed(untrained), self.environment(), seed=seed, swap_steps=1)
+        untrained = parsed(_behaviour(self.task) | _NO_SCHEDULE)
+        player = Session(untrained, _environment(self.task), seed=seed, swap_steps=1)
         while len(player.episodes) < _GREEDY:
             player.step()
         return sum(one.total for one in player.episodes) / _GREEDY
+
+
+@lru_cache(maxsize=1)
+def _player(task: str, seed: int) -> Session:
+    """One for all arms of a task: what was played once is there for the next."""
+    return Session(parsed(_behaviour(task)), _environment(task), seed=seed, swap_steps=1)
+
+
+def _behaviour(task: str) -> dict[str, Any]:
+    """The agent section that makes the data: SAC, or a poor player at CartPole."""
+    environment = _environment(task)
+    if task == _CARTPOLE:
+        return settings.value_based(environment, "dqn", target_mix=0.1)
+    return settings.continuous(environment, "sac")
 
 
 def arms(request: Request) -> list[Arm]:
@@ -82,21 +95,18 @@ def arms(request: Request) -> list[Arm]:
 
 
 def _arm(task: str, kind: str, request: Request) -> Arm:
-    environment = partial(_environment, task)
-    behaviour = settings.continuous(environment(), "sac")
-    agent = settings.continuous(environment(), kind) | _NO_SCHEDULE
-    return Arm(f"{task}: {kind}", agent, FromLog(environment, behaviour, request.steps or STEPS))
+    agent = settings.continuous(_environment(task), kind) | _NO_SCHEDULE
+    return Arm(f"{task}: {kind}", agent, FromLog(task, request.steps or STEPS))
 
 
 def _cql(request: Request) -> Arm:
-    """Discrete: what a poor player did at CartPole is the data."""
-    environment = partial(_environment, "CartPole-v1")
-    behaviour = settings.value_based(environment(), "dqn", target_mix=0.1)
-    agent = settings.value_based(environment(), "cql", target_mix=0.1) | _NO_SCHEDULE
-    return Arm(_DISCRETE, agent, FromLog(environment, behaviour, request.steps or _CARTPOLE_STEPS))
+    agent = settings.value_based(_environment(_CARTPOLE), "cql", target_mix=0.1) | _NO_SCHEDULE
+    return Arm(_DISCRETE, agent, FromLog(_CARTPOLE, request.steps or _CARTPOLE_STEPS))
 
 
-_NO_SCHEDULE: Final = {"schedule": {"batch_size": 256, "updates_per_transition": 0.0}}
+_NO_SCHEDULE: Final = {
+    "schedule": {"batch_size": 256, "updates_per_transition": 0.0, **settings.FASTER}
+}
 
 
 def _environment(task: str) -> Environment:
