@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.paper.loop import Session
-from benchmarks.paper.results import Measured, Outcome, averages, over_seeds
+from benchmarks.paper.results import Measured, Outcome, averages, marks_of, over_seeds
 from benchmarks.paper.suite import Online, Request, Suite, Tick, parsed
 from benchmarks.paper.suites import cartpole, control
 
@@ -185,7 +185,7 @@ def train(
 
 
 def _outcome(session: Session, online: Online, seconds: float) -> Outcome:
-    learner, marks = session.learner, list(range(online.every, online.ticks + 1, online.every))
+    learner, marks = session.learner, marks_of(online.ticks, online.every)
     return Outcome(
         marks,
         averages(session.episodes, marks, online.window),

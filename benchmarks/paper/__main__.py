@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.machine import describe_machine
 from benchmarks.paper import report
-from benchmarks.paper.results import Measured, Outcome, SuiteResult
+from benchmarks.paper.results import Outcome, SuiteResult
 from benchmarks.paper.suite import Arm, Request, Suite
 from benchmarks.paper.suites import SUITES
 
@@ -139,7 +139,7 @@ def _result(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
         machine=describe_machine(_PACKAGES),
-        headline=suite.judge(Measured(measured)),
+        headline=suite.judged(measured),
         unavailable=unavailable,
         ticks={arm.name: arm.measure.ticks for arm in arms},
         policies={arm.name: arm.agent for arm in arms},

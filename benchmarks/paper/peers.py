@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.paper.loop import GREEDY_SEED, Episode
-from benchmarks.paper.results import Outcome, averages
+from benchmarks.paper.results import Outcome, averages, marks_of
 from benchmarks.paper.suite import Environment, Tick
 
 _PACKAGE: Final = "stable_baselines3"
@@ -56,7 +56,7 @@ class Peer:
         made = _made(agent, self.environment(), seed)
         episodes: list[Episode] = []
         made.learn(self.ticks, callback=lambda seen, _: _follow(seen, episodes, tick))
-        marks = list(range(self.every, self.ticks + 1, self.every))
+        marks = marks_of(self.ticks, self.every)
         return Outcome(
             marks,
             averages(episodes, marks, self.window),

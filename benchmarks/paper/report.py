@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.paper.results import Finding, Measured, SuiteResult, plot
+from benchmarks.paper.results import Finding, SuiteResult, plot
 from benchmarks.paper.suites import SUITES
 
 RESULTS: Final = Path(__file__).parent / "results"
@@ -38,8 +38,7 @@ def read(path: Path) -> SuiteResult:
 
 def judged(result: SuiteResult) -> SuiteResult:
     """`result` with the claims that its suite makes today."""
-    headline = SUITES[result.suite].judge(Measured(result.outcomes))
-    return msgspec.structs.replace(result, headline=headline)
+    return msgspec.structs.replace(result, headline=SUITES[result.suite].judged(result.outcomes))
 
 
 def write(result: SuiteResult, path: Path) -> None:

@@ -128,6 +128,11 @@ def not_run(source: str) -> Finding:
     return Finding({}, {}, source, None)
 
 
+def marks_of(steps: int, every: int) -> list[int]:
+    """Every `every` steps, and the end."""
+    return [*range(every, steps, every), steps]
+
+
 def averages(episodes: Sequence[Episode], marks: Sequence[int], window: int) -> list[float | None]:
     """At each mark, the mean return of the episodes that ended in the `window` steps up to it."""
     ends = [one.end_step for one in episodes]

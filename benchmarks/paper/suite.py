@@ -7,8 +7,9 @@ An arm is an agent section of a policy file and a way to measure it.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
@@ -20,7 +21,7 @@ from agent_core import registry
 from agent_core.config import AgentConfig, parse_agent_config
 from agent_core.errors import ConfigError
 from benchmarks.paper.loop import Session
-from benchmarks.paper.results import Finding, Measured, Outcome, averages
+from benchmarks.paper.results import Finding, Measured, Outcome, averages, marks_of, not_run
 
 Environment: TypeAlias = gymnasium.Env[Any, Any]
 Tick: TypeAlias = Callable[[], None]
@@ -66,6 +67,14 @@ class Suite(NamedTuple):
     arms: Callable[[Request], list[Arm]]
     judge: Callable[[Measured], dict[str, Finding]]
 
+    def judged(self, outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, Finding]:
+        """The claims. What has no number, because no episode ended, is not measured."""
+        found = self.judge(Measured(outcomes))
+        return {
+            claim: one if all(map(math.isfinite, one.measured.values())) else not_run(one.source)
+            for claim, one in found.items()
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Online:
@@ -91,7 +100,7 @@ class Online:
         for _ in range(self.ticks):
             session.step()
             tick()
-        marks = list(range(self.every, self.ticks + 1, self.every))
+        marks = marks_of(self.ticks, self.every)
         return Outcome(
             marks,
             averages(session.episodes, marks, self.window),

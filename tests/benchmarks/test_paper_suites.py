@@ -12,7 +12,7 @@ from agent_core.config import parse_agent_config
 from benchmarks.paper import settings
 from benchmarks.paper.__main__ import main
 from benchmarks.paper.loop import Episode
-from benchmarks.paper.results import Measured, Outcome, averages, mean, standard_error
+from benchmarks.paper.results import Measured, Outcome, averages, marks_of, mean, standard_error
 from benchmarks.paper.suite import Request, missing_kinds, why_not
 from benchmarks.paper.suites import SUITES
 
@@ -68,6 +68,15 @@ def test_every_claim_is_held_against_a_number_of_the_same_name(name: str, labels
         assert finding.holds is not None
         assert finding.reference
         assert finding.reference.keys() <= finding.measured.keys()
+
+
+def test_a_claim_without_a_number_is_not_measured() -> None:
+    outcome = Outcome([1], [None], {"greedy_return": 200.0})
+
+    findings = SUITES["dynamic_actions"].judged({"CartPole-v1: dqn": [outcome]})
+
+    assert findings["CartPole-v1: dqn learns"].holds is None
+    assert findings["CartPole-v1: dqn learns"].measured == {}
 
 
 def test_reinforce_is_held_against_the_mean_of_the_other_learners() -> None:
@@ -126,6 +135,12 @@ def test_a_point_of_the_curve_is_the_mean_of_what_ended_in_the_window() -> None:
 
     # (0, 10] holds 1 and 2; (10, 20] holds 6; (20, 30] holds 9; nothing ended in (30, 40].
     assert averages(episodes, [10, 20, 30, 40], window=10) == [1.5, 6.0, 9.0, None]
+
+
+def test_a_curve_has_a_point_at_its_end() -> None:
+    assert marks_of(30, 10) == [10, 20, 30]
+    assert marks_of(25, 10) == [10, 20, 25]
+    assert marks_of(5, 10) == [5]
 
 
 def test_means_and_errors_are_over_the_seeds() -> None:
