@@ -60,9 +60,10 @@ class Agent:
 
         `state`: `[S]`. `prepared`: `prepare(actions)`, or its rows from a catalog. `seed`: 64 bits,
         the only source of chance. `episode`: 64 bits of the episode's id, for explorations that keep to
-        one opinion for an episode; without it every decision is an episode of its own. `excluded`: `[A]` bool. `explore`: False plays the best action,
-        without exploration and without the floor. In the result, removed actions have probability 0
-        and the value NaN: they are not scored.
+        one opinion for an episode; without it every decision is an episode of its own, drawn from the
+        probabilities. `excluded`: `[A]` bool. `explore`: False plays the best action, without exploration
+        and without the floor. In the result, removed actions have probability 0 and the value NaN: they
+        are not scored.
 
         Raises:
             EmptyActionSetError: no action is left.
@@ -71,12 +72,11 @@ class Agent:
         kept = self._kept(state, actions, excluded)
         scores, best, probabilities = self._distribution(state, prepared, kept, seed, explore)
         value = scores.value
-        if self._consistent is None or not explore:
+        index = None
+        if self._consistent is not None and explore and episode is not None:
+            index = self._picked(self._consistent, scores, seed, episode)
+        if index is None:
             index = sample(probabilities, uniform_from(seed))
-        else:
-            index = self._picked(
-                self._consistent, scores, seed, seed if episode is None else episode
-            )
         is_greedy = value.item(index) == best
         propensity = probabilities.item(index)
         if kept is not None:
@@ -144,13 +144,14 @@ class Agent:
 
     def _picked(
         self, exploration: ConsistentExploration, scores: ActionScores, seed: int, episode: int
-    ) -> int:
-        """The episode's own choice, or any action as often as the floor asks for."""
+    ) -> int | None:
+        """The episode's own choice, or any action as often as the floor asks for; None without a choice."""
+        own = exploration.pick(scores, episode, experience=self.experience)
         actions, uniform = len(scores.value), uniform_from(seed)
         share = min(self._floor, 1.0 / actions)
-        if uniform < actions * share:
+        if own is not None and uniform < actions * share:
             return min(int(uniform / share), actions - 1)
-        return exploration.pick(scores, episode)
+        return own
 
 
 def seed_of(decision_id: str, salt: str) -> int:

@@ -5,6 +5,7 @@ What follows from `capabilities`, `needs` and `serves` alone, the first rules fi
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -14,8 +15,11 @@ from agent_core.action_representation.embedding import EmbeddingConfig
 from agent_core.action_representation.identity import IdentityConfig
 from agent_core.action_representation.one_hot import OneHotConfig
 from agent_core.errors import ConfigProblem
+from agent_core.exploration.gaussian import GaussianConfig
 from agent_core.exploration.none import NoExplorationConfig
 from agent_core.features.plain import BoxConfig
+from agent_core.functional.boxes import float32_step
+from agent_core.functional.densities import is_beyond_densities, least_sigma, log_volume
 from agent_core.history.none import NoHistoryConfig
 from agent_core.interfaces import SafetyConfig
 from agent_core.registry import (
@@ -29,6 +33,7 @@ from agent_core.registry import (
 )
 from agent_core.replay.hindsight import HindsightConfig
 from agent_core.replay.n_step import NStepConfig
+from agent_core.replay.prioritized import PrioritizedConfig
 from agent_core.safety.action_filter import ActionFilterConfig
 from agent_core.safety.reward_constrained import RewardConstrainedConfig
 from agent_core.safety.stack import StackConfig
@@ -122,6 +127,34 @@ def _sets_are_assumed(config: Parts) -> Iterator[ConfigProblem]:
         yield ConfigProblem("safety", problem, "narrow `actions.low` and `actions.high` instead")
 
 
+def _densities_are_beyond_numbers(config: Parts) -> Iterator[ConfigProblem]:
+    if (box := config.box) is None or not is_beyond_densities(-log_volume(box)):
+        return
+    volume = f"10^{log_volume(box) / math.log(10):.0f}"
+    problem = (
+        f"the volume is {volume}; a density, such as 1 / volume, lies between 1e-300 and 1e300"
+    )
+    yield ConfigProblem("actions", problem, "use other units, in which sides are nearer to 1")
+
+
+def _noise_is_too_narrow(config: Parts) -> Iterator[ConfigProblem]:
+    exploration, box = config.exploration, config.box
+    at, played = "exploration", getattr(exploration, "then", exploration)
+    if box is None or not isinstance(played, GaussianConfig):
+        return
+    at = at if played is exploration else "exploration.then"
+    limits = (
+        (least_sigma(box), "has densities above 1e300", "units in which sides are longer"),
+        (float32_step(box), "is finer than the steps of float32", "a box that is nearer to 0"),
+    )
+    for name in ("sigma", "final_sigma"):
+        sigma = getattr(played, name)
+        for least, problem, other in limits:
+            if sigma is not None and sigma < least:
+                fix = f"use at least {least:.2g}, or {other}"
+                yield ConfigProblem(f"{at}.{name}", f"noise of {sigma:g} {problem} here", fix)
+
+
 def _replay_is_misplaced(config: Parts) -> Iterator[ConfigProblem]:
     learner = config.policy_learner
     reads = learner.capabilities & {"replay", "on_policy"}
@@ -143,11 +176,26 @@ def _discounts_differ(config: Parts) -> Iterator[ConfigProblem]:
     wanted = getattr(config.policy_learner, "discount", None)
     parts = getattr(config.safety, "parts", (config.safety,))
     for slot, module in (("replay", config.replay), *(("safety", part) for part in parts)):
-        if wanted is None or not isinstance(module, NStepConfig | RewardConstrainedConfig):
+        if wanted is None or not _discounts(module):
             continue
         if module.discount != wanted:
             problem = f"{module.discount:g}, but the learner's is {wanted:g}"
             yield ConfigProblem(f"{slot}.discount", problem, f"use {wanted:g}")
+
+
+def _discounts(module: Any) -> bool:
+    if isinstance(module, PrioritizedConfig):
+        return module.steps > 1
+    return isinstance(module, NStepConfig | RewardConstrainedConfig)
+
+
+def _windows_are_ignored(config: Parts) -> Iterator[ConfigProblem]:
+    learner, replay = config.policy_learner, config.replay
+    if not isinstance(replay, PrioritizedConfig) or replay.steps == 1:
+        return
+    if "sequential" not in learner.capabilities:
+        problem = f"'{learner.kind}' ignores what follows a decision"
+        yield ConfigProblem("replay.steps", problem, "leave it out, or use 1")
 
 
 def _hindsight_misses_the_goal(config: Parts) -> Iterator[ConfigProblem]:
@@ -264,9 +312,12 @@ _RULES = (
         frozenset({"actions", "action_representation", "min_propensity", "safety"}),
         _sets_are_assumed,
     ),
+    _Rule(frozenset({"actions"}), _densities_are_beyond_numbers),
+    _Rule(frozenset({"actions", "exploration"}), _noise_is_too_narrow),
     _Rule(frozenset({"replay", "policy_learner"}), _replay_is_misplaced),
     _Rule(frozenset({"replay", "policy_learner", "actions"}), _replay_asks_too_much),
     _Rule(frozenset({"replay", "safety", "policy_learner"}), _discounts_differ),
+    _Rule(frozenset({"replay", "policy_learner"}), _windows_are_ignored),
     _Rule(frozenset({"replay", "history", "observation"}), _hindsight_misses_the_goal),
     _Rule(frozenset({"replay", "schedule"}), _replay_is_too_small),
     _Rule(frozenset({"min_propensity", "max_actions"}), _floor_is_too_high),

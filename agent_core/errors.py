@@ -6,6 +6,7 @@ AgentCoreError
 ├── EmptyActionSetError  nothing is left to choose from
 ├── NonFiniteScoresError a policy produced NaN or infinity
 ├── TransitionError      a transition is not one that the learner was built for
+├── RankLostError        the processes of one training no longer work together
 └── SnapshotError        a snapshot or checkpoint must not be used; says why
 """
 
@@ -67,6 +68,13 @@ class TransitionError(AgentCoreError):
     def __init__(self, decision_id: str, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(f"transition {decision_id!r}: {'; '.join(problems)}")
+
+
+class RankLostError(AgentCoreError):
+    """One of the processes of a training is gone, silent, or did what the others did not.
+
+    What this process holds may be half an update: it must end, and begin again from a checkpoint.
+    """
 
 
 class SnapshotError(AgentCoreError):

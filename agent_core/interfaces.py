@@ -218,8 +218,9 @@ class ExplorationModule(Protocol):
 class ConsistentExploration(ExplorationModule, Protocol):
     """Keeps to one posterior sample for a whole episode. Its `probabilities` are over all samples."""
 
-    def pick(self, scores: ActionScores, episode: int) -> int:
-        """The action that the sample of this episode prefers; `episode` is 64 bits of its id."""
+    def pick(self, scores: ActionScores, episode: int, *, experience: int) -> int | None:
+        """The action that the sample of this episode prefers; `episode` is 64 bits of its id. None while
+        it keeps to none: then the action is drawn from `probabilities`."""
         ...
 
 

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agent_core.config import AgentConfig
 from agent_core.errors import SnapshotError
 from agent_core.interfaces import BoxPolicy, ServedPolicy, TrainingState
+from agent_core.replay.side_stream import on_host
 from agent_core.types import Doubles, Floats, ProblemSpec
 
 FORMAT_VERSION = 1
@@ -99,7 +100,7 @@ class PolicySnapshot(_Stored):
 
         Raises: SnapshotError `non_finite` if the policy is broken, before anybody can load it.
         """
-        weights = {k: v.detach().cpu().clone() for k, v in policy.state_dict().items()}
+        weights = {name: one.clone() for name, one in on_host(policy.state_dict()).items()}
         _refuse_non_finite(weights)
         return cls(
             policy=policy_name,
@@ -260,7 +261,7 @@ def _checkpoints(directory: Path) -> list[Path]:
 def _write(target: Path, kind: str, body: dict[str, Any], tensors: TrainingState) -> None:
     """Writes `target` under a temporary name, makes it durable, and renames it."""
     data = safetensors.torch.save(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        {name: value.detach().contiguous() for name, value in on_host(tensors).items()}
     )
     manifest = body | {
         "kind": kind,

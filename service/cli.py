@@ -50,10 +50,22 @@ def worker() -> None:
 
 @app.command()
 def learner() -> None:
-    """Run the trainer: follows the replay stream, publishes versions."""
-    from service.workers.learner import run
+    """Run the trainer: follows the replay stream, publishes versions. Those of one torchrun are one trainer."""
+    from agent_core.errors import ConfigError
+    from service.workers.ranks import is_follower
 
-    _run_until_signal(run, _start("learner"))
+    try:
+        if is_follower():
+            from service.workers.follower import run_follower
+
+            run_follower(_begin("learner"))
+        else:
+            from service.workers.learner import run
+
+            _run_until_signal(run, _start("learner"))
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -206,15 +218,22 @@ def _settings() -> Settings:
 
 
 def _start(process: str) -> Settings:
+    """What every long-lived process does first that uses Redis."""
+    from service.workers.precheck import redis_is_fit
+
+    settings = _begin(process)
+    if not asyncio.run(redis_is_fit(settings.redis_url)):
+        raise typer.Exit(1)
+    return settings
+
+
+def _begin(process: str) -> Settings:
     """What every long-lived process does first."""
     from service import logs
-    from service.workers.precheck import redis_is_fit
 
     settings = _settings()
     logs.set_up(process, settings.log_level)
     _die_with_parent()
-    if not asyncio.run(redis_is_fit(settings.redis_url)):
-        raise typer.Exit(1)
     return settings
 
 

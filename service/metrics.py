@@ -6,6 +6,7 @@ kind        psi | mmd | kl | actions | value_error | rewards: what is compared w
 signal      what is watched, one of `service.monitoring.rule.SignalName`, or the name of a constraint
 level       warning | trip
 metric      reward | cost | latency, the last in milliseconds
+became      human | fallback | void: what was recorded of a held decision, if anything
 version_slot  0, 1, ...: the place of a version among those that are scored in the shadow, never its number
 """
 
@@ -172,6 +173,9 @@ APPROVAL_AGE: Final = Gauge(
     "nacre_approval_age_seconds", "Age of the oldest approval that waits", ["policy"]
 )
 APPROVALS: Final = Counter("nacre_approvals", "Approvals that ended", ["policy", "state"])
+HELD: Final = Counter(
+    "nacre_held_decisions", "Held decisions that ended, by what they became", ["policy", "became"]
+)
 EVALUATION_VALUE: Final = Gauge(
     "nacre_evaluation_value", "Estimated reward of the newest evaluation", ["policy", "estimator"]
 )

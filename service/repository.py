@@ -6,7 +6,7 @@ on a Redis Cluster too.
     nacre:policies                      set: the names of all policies
     nacre:hints                         pub/sub: "policy" when something of it changed (a hint, not truth)
     nacre:lease:<role>                  string: who holds the role
-    nacre:{p}:meta                      hash: config, live and previous version, pin, revisions
+    nacre:{p}:meta                      hash: config, live version and those before, pin, revisions
     nacre:{p}:versions                  hash: version number -> its JSON description
     nacre:{p}:catalog:<revision>        string: the action catalog as JSON
     nacre:{p}:approvals                 sorted set: approvals that wait for a person, by deadline in ms

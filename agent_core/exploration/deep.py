@@ -37,7 +37,7 @@ class Deep:
         shares: Doubles = (is_best / is_best.sum(axis=0)).mean(axis=1)
         return shares
 
-    def pick(self, scores: ActionScores, episode: int) -> int:
+    def pick(self, scores: ActionScores, episode: int, *, experience: int) -> int:
         assert scores.members is not None, "the configuration check demands members"
         # The whole part says which member, the rest which of the actions that it likes equally.
         position = uniform_from(episode) * scores.members.shape[1]

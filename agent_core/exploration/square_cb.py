@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from agent_core.exploration.reward_range import UNIT_RANGE, RewardRange
 from agent_core.functional.choice import square_cb
 from agent_core.interfaces import Capability, ExplorationConfig
 from agent_core.types import ActionScores, Doubles
@@ -15,22 +16,24 @@ from agent_core.types import ActionScores, Doubles
 class SquareCbConfig(ExplorationConfig):
     """SquareCB with learning rate `scale` * max(1, experience) ** `exponent`; Foster & Rakhlin 2020.
 
-    Their theorem asks for an exponent of 1/2 and rewards between 0 and 1; for rewards of another
-    range, divide `scale` by it. Every action keeps a positive probability.
+    Their theorem asks for an exponent of 1/2 and losses between 0 and 1: a gap counts as a share of
+    `reward_range`, whose unit rewards are in. Every action keeps a positive probability.
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"bandit"})
     kind: Literal["square_cb"] = "square_cb"
     scale: float = Field(default=10.0, ge=0, le=1e9)
     exponent: float = Field(default=0.5, ge=0, le=1)
+    reward_range: RewardRange = UNIT_RANGE
 
     def build(self) -> SquareCb:
-        return SquareCb(self.scale, self.exponent)
+        low, high = self.reward_range
+        return SquareCb(self.scale / (high - low), self.exponent)
 
 
 @dataclass(frozen=True, slots=True)
 class SquareCb:
-    """Grows greedier with what the policy has learned."""
+    """Grows greedier with what the policy has learned. `scale`: per unit of reward."""
 
     scale: float
     exponent: float

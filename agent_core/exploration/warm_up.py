@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from agent_core.exploration.epsilon_greedy import EpsilonGreedyConfig
 from agent_core.functional.boxes import inner_limits
+from agent_core.functional.densities import uniform_density
 from agent_core.functional.parts import known_by_parts
 from agent_core.interfaces import (
     BoxExploration,
     BoxScorer,
     Capability,
+    ConsistentExploration,
     ExplorationConfig,
     ExplorationModule,
 )
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 class WarmUpConfig(ExplorationConfig):
     """Uniform until the policy has learned from `transitions`, and `then` another exploration.
 
-    Needs of the learner, and explores, what the other one does.
+    Needs of the learner, and explores, what the other one does. Where that one keeps to an opinion for a
+    whole episode, an episode that lives through the end of the warm-up keeps to it from there on.
     """
 
     needs: ClassVar[frozenset[Capability]] = known_by_parts(
@@ -38,18 +41,10 @@ class WarmUpConfig(ExplorationConfig):
     serves: ClassVar[frozenset[Literal["sets", "box"]]] = known_by_parts(
         frozenset({"sets", "box"}), lambda config: config.then.serves
     )
+    is_consistent: ClassVar[bool] = known_by_parts(False, lambda config: config.then.is_consistent)
     kind: Literal["warm_up"] = "warm_up"
     transitions: int = Field(default=1000, ge=1)
     then: PlainExploration = EpsilonGreedyConfig()
-
-    @model_validator(mode="after")
-    def _decisions_stand_alone(self) -> Self:
-        if self.then.is_consistent:
-            raise ValueError(
-                "`then` keeps to one opinion for a whole episode, which a warm-up would break; "
-                "use it without a warm-up"
-            )
-        return self
 
     def build(self) -> WarmUp:
         return WarmUp(self.transitions, self.then.build())
@@ -70,6 +65,13 @@ class WarmUp:
             return np.full(len(scores.value), 1.0 / len(scores.value))
         return self.then.probabilities(scores, experience=experience, seed=seed)
 
+    def pick(self, scores: ActionScores, episode: int, *, experience: int) -> int | None:
+        """For a `then` that keeps to one opinion; only then it is asked."""
+        if experience < self.transitions:
+            return None
+        then = cast("ConsistentExploration", self.then)
+        return then.pick(scores, episode, experience=experience)
+
 
 @dataclass(frozen=True, slots=True)
 class BoxWarmUp:
@@ -86,5 +88,4 @@ class BoxWarmUp:
         low, high = inner_limits(box)
         generator = np.random.Generator(np.random.PCG64(seed))
         drawn = generator.uniform(low, high).astype(np.float32)
-        sides = np.array(box.high) - np.array(box.low)
-        return np.clip(drawn, low, high), float(1.0 / sides.prod())
+        return np.clip(drawn, low, high), uniform_density(box)

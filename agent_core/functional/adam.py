@@ -1,4 +1,4 @@
-"""One step of AdamW (Loshchilov & Hutter 2019, algorithm 2), in place, over lists of tensors.
+"""One step of AdamW (Loshchilov & Hutter 2019, algorithm 2), in place, on all weights as one tensor.
 
 Two forms of the same step. `fused` is one kernel call, the fastest on its own. `spelled_out` is made of
 elementary operations, which a compiler can merge with what comes before and after.
@@ -6,7 +6,6 @@ elementary operations, which a compiler can merge with what comes before and aft
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,30 +26,30 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """`first`, `second`: running means of gradients and of their squares, a tensor for each of weights.
-    `steps`: `[1]` float32, how many steps were taken."""
+    """`first`, `second`: `[P]`, running means of gradients and of their squares. `steps`: `[1]` float32, how
+    many steps were taken."""
 
-    first: Sequence[torch.Tensor]
-    second: Sequence[torch.Tensor]
+    first: torch.Tensor
+    second: torch.Tensor
     steps: torch.Tensor
 
 
 def fused(
-    weights: Sequence[torch.Tensor],
-    gradients: Sequence[torch.Tensor],
+    weights: torch.Tensor,
+    gradient: torch.Tensor,
     moments: Moments,
     rates: Rates,
     refused: torch.Tensor,
 ) -> None:
-    """Moves `weights` and `moments`; nothing where `refused`, `[1]` float, is 1."""
+    """Moves `weights` `[P]` and `moments` by `gradient` `[P]`; nothing where `refused`, `[1]` float, is 1."""
     moments.steps.add_(1 - refused)
     torch._fused_adamw_(
-        list(weights),
-        list(gradients),
-        list(moments.first),
-        list(moments.second),
+        [weights],
+        [gradient],
+        [moments.first],
+        [moments.second],
         [],
-        [moments.steps] * len(weights),
+        [moments.steps],
         lr=rates.learning_rate,
         beta1=_BETA_1,
         beta2=_BETA_2,
@@ -63,8 +62,8 @@ def fused(
 
 
 def spelled_out(
-    weights: Sequence[torch.Tensor],
-    gradients: Sequence[torch.Tensor],
+    weights: torch.Tensor,
+    gradient: torch.Tensor,
     moments: Moments,
     rates: Rates,
     refused: torch.Tensor,
@@ -74,12 +73,10 @@ def spelled_out(
     is_refused, steps = refused.bool().squeeze(), moments.steps.squeeze()
     step_size = rates.learning_rate / (1 - _BETA_1**steps)
     scale = (1 - _BETA_2**steps).sqrt()
-    for weight, gradient, first, second in zip(
-        weights, gradients, moments.first, moments.second, strict=True
-    ):
-        new_first = first.lerp(gradient, 1 - _BETA_1)
-        new_second = _BETA_2 * second + (1 - _BETA_2) * gradient.square()
-        move = step_size * new_first / (new_second.sqrt() / scale + _EPSILON)
-        decayed = weight * (1 - rates.learning_rate * rates.weight_decay)
-        for kept, new in ((first, new_first), (second, new_second), (weight, decayed - move)):
-            kept.copy_(torch.where(is_refused, kept, new))
+    first = moments.first.lerp(gradient, 1 - _BETA_1)
+    second = _BETA_2 * moments.second + (1 - _BETA_2) * gradient.square()
+    move = step_size * first / (second.sqrt() / scale + _EPSILON)
+    decayed = weights * (1 - rates.learning_rate * rates.weight_decay)
+    changes = ((moments.first, first), (moments.second, second), (weights, decayed - move))
+    for kept, new in changes:
+        kept.copy_(torch.where(is_refused, kept, new))

@@ -23,3 +23,10 @@ def inner_limits(box: Box) -> tuple[Floats, Floats]:
     inner_high = np.where(inner_high > high, np.nextafter(inner_high, down), inner_high)
     inner_low.flags.writeable = inner_high.flags.writeable = False
     return inner_low, inner_high
+
+
+def float32_step(box: Box) -> float:
+    """How far neighbouring float32 numbers are apart at most, in shares of half a side of the box."""
+    far = np.maximum(np.abs(box.low), np.abs(box.high)).astype(np.float32)
+    halves = np.array(box.high) / 2 - np.array(box.low) / 2
+    return float((np.spacing(far) / halves).max())

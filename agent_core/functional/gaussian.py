@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from agent_core.functional.choice import uniform_from
+from agent_core.functional.densities import density_of
 from agent_core.types import Doubles, Floats
 
 LOG_STD_RANGE = (-5.0, 2.0)
@@ -98,17 +99,17 @@ def truncated_draw(
     All `[D]`, `mean` in the box. By the inverse of the distribution function, which wastes no draw. The
     density is that of the float32 numbers returned.
     """
-    point, masses = np.empty(len(mean)), []
+    point, log_mass = np.empty(len(mean)), 0.0
     each = zip(mean.tolist(), std.tolist(), low.tolist(), high.tolist(), strict=True)
     for i, (m, s, lowest, highest) in enumerate(each):
         left, right = _cdf((lowest - m) / s), _cdf((highest - m) / s)
         uniform = uniform_from(_stream(seed, i))
         point[i] = m + s * _inverse(left + uniform * (right - left))
-        masses.append(right - left)
+        log_mass += math.log(right - left)
     played = point.astype(np.float32).clip(low, high)
     z = (played - mean.astype(np.float64)) / std
-    density = np.exp(_LOG_NORMAL_PEAK - 0.5 * z * z) / (std * masses)
-    return played, float(density.prod())
+    log_density = (_LOG_NORMAL_PEAK - 0.5 * z * z - np.log(std)).sum() - log_mass
+    return played, density_of(float(log_density))
 
 
 _LOG_2 = math.log(2)

@@ -31,8 +31,8 @@ def expectations(values: torch.Tensor, log_p: torch.Tensor, sets: RaggedActions)
 
 
 def log_of_propensity(propensity: torch.Tensor) -> torch.Tensor:
-    """`[B]` finite logarithms: what float32 rounds to zero is taken as its smallest number."""
-    return propensity.clamp_min(torch.finfo(propensity.dtype).tiny).log()
+    """`[B]` finite float32 logarithms: what was rounded to zero is taken as the smallest number of its type."""
+    return propensity.clamp_min(torch.finfo(propensity.dtype).tiny).log().float()
 
 
 def clipped_surrogate(
@@ -42,8 +42,12 @@ def clipped_surrogate(
 
     `log_ratio`: `[B]`, log r, the log-probability of the action now minus when it was taken.
     """
-    ratio = log_ratio.exp()
+    # A ratio that float32 cannot hold is far beyond every clip: it gives no gradient instead of NaN.
+    ratio = log_ratio.clamp_max(_LARGEST_LOG_RATIO).exp()
     return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+_LARGEST_LOG_RATIO = 80.0  # exp(88.7) is the end of float32; some room is left for an advantage
 
 
 def standardized(advantage: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,9 @@
 """Reductions over ragged sets that lie one after the other in a flat table.
 
-N rows belong to the B sets of a `RaggedActions`. Nothing here pads, so a set's result does not depend on how
-large the other sets are. Where all sets are of one size the table is a box, `[B, A]`, and is reduced as one:
-no index is read, and a compiler sees fixed shapes.
+N rows belong to the B sets of a `RaggedActions`, or, behind them, to none. No set is padded, so its result does not
+depend on how large the other sets are, and rows in no set have no part in any result or gradient: they are
+reduced as one more set, which is dropped. Where all sets are of one size the table is a box, `[B, A]`, and is
+reduced as one: no index is read.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def spread(per_set: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
 def segment_sum(values: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
     """`[B, ...]` sums of `values` `[N, ...]` per set; 0 for an empty set."""
     if sets.width is None:
-        zeros = values.new_zeros(sets.count, *values.shape[1:])
-        return zeros.index_add(0, sets.segments(), values)
+        zeros = values.new_zeros(sets.count + 1, *values.shape[1:])
+        return zeros.index_add(0, sets.owners(), values)[:-1]
     return _box(values, sets).sum(1)
 
 
@@ -31,9 +32,9 @@ def segment_max(values: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
     """`[B, ...]` maxima of `values` `[N, ...]` per set; 0 for an empty set, the value of having no choice."""
     if sets.width:
         return _box(values, sets).amax(1)
-    start = values.new_zeros(sets.count, *values.shape[1:])
-    index = sets.segments().view(-1, *[1] * (values.dim() - 1)).expand_as(values)
-    return start.scatter_reduce(0, index, values, reduce="amax", include_self=False)
+    start = values.new_zeros(sets.count + 1, *values.shape[1:])
+    index = sets.owners().view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    return start.scatter_reduce(0, index, values, reduce="amax", include_self=False)[:-1]
 
 
 def segment_mean(values: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
@@ -58,11 +59,10 @@ def segment_argmax(values: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
     total = len(values)
     if sets.width:
         return sets.offsets[:-1] + _box(values, sets).argmax(1)
-    segments = sets.segments()
-    is_best = values == segment_max(values, sets).index_select(0, segments)
+    is_best = values == spread(segment_max(values, sets), sets)
     rows = torch.where(is_best, torch.arange(total, device=values.device), total)
-    nothing = torch.full((sets.count,), total, device=values.device)
-    return nothing.scatter_reduce(0, segments, rows, reduce="amin", include_self=True)
+    nothing = torch.full((sets.count + 1,), total, device=values.device)
+    return nothing.scatter_reduce(0, sets.owners(), rows, reduce="amin", include_self=True)[:-1]
 
 
 def at_rows(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -34,11 +34,6 @@ class Repeats(Stored):
         return replace(self, recent=np.append(self.recent[1:], is_bad))
 
     @property
-    def is_warning(self) -> bool:
-        """The last window was bad."""
-        return bool(self.recent[-1])
-
-    @property
     def is_tripped(self) -> bool:
         """Unlike the others, this one also recovers by itself."""
         return int(self.recent.sum()) >= self.needed
@@ -97,23 +92,53 @@ class EDetector(Stored):
 
 @dataclass(frozen=True, slots=True)
 class EProcess(Stored):
-    """The product of ratios, tripped at 1 / `alpha`; `log_wealth` is its log, `highest` the largest of those.
+    """The sum, over every moment at which harm may begin, of its share of 1 times the product of ratios since then;
+    tripped at 1 / `alpha`.
 
     While a cost's conditional mean is within its budget it ever trips with probability `alpha` at most (Ville
-    1939). A long good time makes it poor and so slow to see a later change: begin anew from time to time, or
-    feed the same ratios to an `EDetector` too.
+    1939): what has not begun yet is kept as it is, and each part that has is 1 or less on average. An e-detector
+    (Shin, Ramdas & Rinaldo 2024) gives each moment 1 instead, and so promises only how long it runs on average. Harm
+    after a long good time is seen late by ln t + 2 ln ln t in the log of what is needed, where a single product
+    is late by as much as the good time lost. `count`: ratios so far, t. `log_begun`: ln of the parts that have
+    begun. `highest`: the largest that `log_wealth` has been.
     """
 
     alpha: float
-    log_wealth: float = 0.0
+    count: int = 0
+    log_begun: float = -math.inf
     highest: float = 0.0
 
     def after(self, log_ratios: Doubles) -> EProcess:
         """`log_ratios`: `[T]`."""
-        sums = self.log_wealth + np.cumsum(log_ratios)
-        top = max(self.highest, float(sums.max()))
-        return replace(self, log_wealth=min(float(sums[-1]), _MOST), highest=min(top, _MOST))
+        times = self.count + np.arange(1.0, len(log_ratios) + 1)
+        sums = np.cumsum(log_ratios)
+        before = np.concatenate([[0.0], sums[:-1]])
+        begun = np.concatenate([[self.log_begun], _log_share(times) - before])
+        values = np.minimum(sums + np.logaddexp.accumulate(begun)[1:], _MOST)
+        top = float(np.logaddexp(values, _log_rest(times)).max())
+        return replace(
+            self,
+            count=self.count + len(log_ratios),
+            log_begun=float(values[-1]),
+            highest=min(max(self.highest, top), _MOST),
+        )
+
+    @property
+    def log_wealth(self) -> float:
+        """ln of the sum now."""
+        return float(np.logaddexp(self.log_begun, _log_rest(np.float64(self.count))))
 
     @property
     def is_tripped(self) -> bool:
         return self.highest >= -math.log(self.alpha)
+
+
+def _log_rest(times: Doubles | np.float64) -> Doubles:
+    """ln of what begins after t ratios, 1 / (1 + ln(1 + t)): all of 1 before the first."""
+    return -np.log1p(np.log1p(times))
+
+
+def _log_share(times: Doubles) -> Doubles:
+    """ln of what begins with the ratio t, counted from 1: by so much the rest falls."""
+    fallen = np.log(np.log1p(1 / times))
+    return fallen + _log_rest(times - 1) + _log_rest(times)

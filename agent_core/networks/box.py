@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from agent_core.functional.boxes import inner_limits
+from agent_core.functional.densities import density_of
 from agent_core.functional.gaussian import (
     bounded_log_std,
     raw_of_std,
@@ -226,7 +227,7 @@ class NumpySquashedGaussian:
         log_std = bounded_log_std(torch.from_numpy(outputs[self._dim :])).tolist()
         unit, log_density = squashed_draw(outputs[: self._dim].tolist(), log_std, seed)
         action = self._limits.to_box(unit.astype(np.float32))
-        return action, float(np.exp(log_density - self._log_volume))
+        return action, density_of(log_density - self._log_volume)
 
 
 class NumpyTruncatedGaussian:

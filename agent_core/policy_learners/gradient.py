@@ -34,39 +34,36 @@ class GradientStep:
         self._max_norm = max_norm
         self._flat = torch.zeros(2, len(weights.flat), device=weights.flat.device)
         self._steps = torch.zeros(1, device=weights.flat.device)
-        self._moments = adam.Moments([self._flat[0]], [self._flat[1]], self._steps)
-        self._pieces = [piece for one in self._flat.unbind() for piece in weights.pieces(one)]
+        self._moments = adam.Moments(self._flat[0], self._flat[1], self._steps)
         self._descend = adam.fused
-        self.average: Callable[[Sequence[torch.Tensor]], None] | None = None
-        """Makes gradients the mean of those of several processes, where there are more than one."""
+        self.average: Callable[[torch.Tensor], None] | None = None
+        """Makes a gradient the mean of those of several processes, where there are more than one."""
 
     def descend(self, loss: torch.Tensor, after: Step | None = None) -> Step:
         """Moves the weights one step down `loss`, unless the gradient holds NaN or infinity.
 
         `after`: a step that must have been taken for this one to be.
         """
-        gradients = self.weights.gradients(loss)
+        gradient = self.weights.gradient(loss)
         with torch.no_grad():
             if self.average is not None:
-                self.average(gradients)
-            norm = _norm(gradients)
+                self.average(gradient)
+            norm = torch.linalg.vector_norm(gradient)
             refused = (~norm.isfinite()).float()
             if after is not None:
                 refused = refused.maximum(1 - after.moved)
             scale = (self._max_norm / (norm + 1e-6)).clamp(max=1.0)
-            scaled = [gradient * scale for gradient in gradients]
             at_rest = refused.reshape(1)
-            self._descend(self.weights.tensors, scaled, self._moments, self._rates, at_rest)
+            self._descend(self.weights.flat, gradient * scale, self._moments, self._rates, at_rest)
         metrics = {"loss": loss.detach(), "gradient_norm": norm, SKIPPED: refused}
         return Step(metrics, 1 - refused)
 
     @property
     def state(self) -> list[torch.Tensor]:
-        return [*self._pieces, self._steps]
+        return [self._moments.first, self._moments.second, self._moments.steps]
 
-    def unroll(self, state: Sequence[torch.Tensor]) -> None:
-        count = len(state) // 2
-        self._moments = adam.Moments(state[:count], state[count:-1], state[-1])
+    def rebase(self, state: Sequence[torch.Tensor]) -> None:
+        self._moments = adam.Moments(*state)
         self._descend = adam.spelled_out
 
     def training_state(self) -> TrainingState:
@@ -77,13 +74,6 @@ class GradientStep:
         """Continues bit-exactly from `training_state()`."""
         self._flat.copy_(state["moments"])
         self._steps.copy_(state["steps"])
-
-
-def _norm(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    """A scalar: the Euclidean norm of all together."""
-    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
-    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return norm
 
 
 SKIPPED = "skipped_non_finite"

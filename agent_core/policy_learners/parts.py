@@ -26,10 +26,10 @@ class Part(Protocol):
 
     @property
     def state(self) -> list[torch.Tensor]:
-        """The tensors that it is kept in; one for each parameter, which suits a compiler best."""
+        """The tensors that it is kept in, a few large ones: a program takes them one by one."""
         ...
 
-    def unroll(self, state: Sequence[torch.Tensor]) -> None:
+    def rebase(self, state: Sequence[torch.Tensor]) -> None:
         """From here on works on other tensors, of the same shapes."""
         ...
 
@@ -101,7 +101,7 @@ class Cell:
     def state(self) -> list[torch.Tensor]:
         return [self.value]
 
-    def unroll(self, state: Sequence[torch.Tensor]) -> None:
+    def rebase(self, state: Sequence[torch.Tensor]) -> None:
         (self.value,) = state
 
     def training_state(self) -> TrainingState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -20,11 +20,7 @@ class _Slot(NamedTuple):
 
 
 class Weights:
-    """The weights of `network`, of which its own parameters are views: one call moves them all.
-
-    `tensors`: what calls work on, together all weights: the one flat tensor, or, inside of a compiled
-    program, one tensor for each parameter.
-    """
+    """The weights of `network` as `flat`, of which its own parameters are views: one call moves them all."""
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
@@ -45,25 +41,19 @@ class Weights:
 
     @property
     def state(self) -> list[torch.Tensor]:
-        return self._pieces
+        return [self.flat]
 
-    def unroll(self, state: Sequence[torch.Tensor]) -> None:
-        self.tensors = list(state)
-        for slot, piece in zip(self._slots, self.tensors, strict=True):
+    def rebase(self, state: Sequence[torch.Tensor]) -> None:
+        (self.flat,) = state
+        for slot, piece in self._pieces():
             # A plain tensor in a parameter's place, as torch.func.functional_call has it.
-            slot.owner._parameters[slot.name] = piece.requires_grad_(self._is_trained)  # type: ignore[assignment]
+            weight = piece.detach().requires_grad_(self._is_trained)
+            slot.owner._parameters[slot.name] = weight  # type: ignore[assignment]
 
-    def pieces(self, flat: torch.Tensor) -> list[torch.Tensor]:
-        """`flat` cut into the shapes of the parameters."""
-        sizes = [slot.shape.numel() for slot in self._slots]
-        return [p.view(s.shape) for p, s in zip(flat.split(sizes), self._slots, strict=True)]
-
-    def gradients(self, loss: torch.Tensor) -> list[torch.Tensor]:
-        """Of `loss`, a scalar, in the form of `tensors`; a weight that it does not depend on has none: 0."""
+    def gradient(self, loss: torch.Tensor) -> torch.Tensor:
+        """Of `loss`, a scalar, in the form of `flat`; 0 for a weight that it does not depend on."""
         found = torch.autograd.grad(loss, self._parameters(), materialize_grads=True)
-        if self.tensors[0] is not self.flat:
-            return list(found)
-        return [torch.cat([gradient.reshape(-1) for gradient in found])]
+        return torch.cat([gradient.reshape(-1) for gradient in found])
 
     def move_towards(self, other: Weights, share: float, moved: torch.Tensor | float = 1.0) -> None:
         """Moves every weight by `share` of the way to that of `other` (Lillicrap et al. 2016, algorithm 1).
@@ -71,8 +61,7 @@ class Weights:
         `moved`: a scalar, 1 or 0; with 0 nothing happens.
         """
         with torch.no_grad():
-            for mine, its in zip(self.tensors, other.tensors, strict=True):
-                mine.lerp_(its, share * moved)
+            self.flat.lerp_(other.flat, share * moved)
 
     def training_state(self) -> TrainingState:
         return dict(self._network.state_dict())
@@ -82,11 +71,15 @@ class Weights:
 
     def _attach(self) -> None:
         """Makes the parameters views of `flat`."""
-        self.tensors = [self.flat]
-        self._pieces = self.pieces(self.flat)
-        for slot, piece in zip(self._slots, self._pieces, strict=True):
+        for slot, piece in self._pieces():
             weight = nn.Parameter(piece, requires_grad=self._is_trained)
             slot.owner._parameters[slot.name] = weight
+
+    def _pieces(self) -> Iterator[tuple[_Slot, torch.Tensor]]:
+        """`flat` cut into the shapes of the parameters."""
+        sizes = [slot.shape.numel() for slot in self._slots]
+        for slot, piece in zip(self._slots, self.flat.split(sizes), strict=True):
+            yield slot, piece.view(slot.shape)
 
     def _parameters(self) -> list[nn.Parameter]:
         found = [slot.owner._parameters[slot.name] for slot in self._slots]

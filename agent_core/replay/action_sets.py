@@ -27,7 +27,7 @@ class ActionSetStore:
 
     def __init__(self, action_dim: int) -> None:
         self._arena = np.zeros((_FIRST_ROWS, action_dim), np.float32)
-        self._used = 0
+        self.used = 0
         self._live = 0
         self._ids: dict[bytes, int] = {}
         self._keys: list[bytes | None] = [None]
@@ -84,6 +84,17 @@ class ActionSetStore:
         starts, sizes = places[:, _START], places[:, _LENGTH]
         return self._arena.take(spans(starts, sizes), 0), sizes
 
+    def places(self, sets: Integers) -> tuple[Integers, Integers]:
+        """Where in the arena the sets `[M]` begin, and how long they are, `[M]` each."""
+        found = self._table.take(sets, 0)
+        return found[:, _START], found[:, _LENGTH]
+
+    @property
+    def arena(self) -> Floats:
+        """`[R, D]`, of which the first `used` rows are written, once each: when sets are moved, it is another
+        arena."""
+        return self._arena
+
     def numbered(self, sets: Integers) -> tuple[Integers, TrainingState]:
         """`sets` `[M]` by other numbers, which say in what order they first appear, and what those mean.
 
@@ -119,9 +130,9 @@ class ActionSetStore:
     def _add(self, key: bytes, features: Floats) -> int:
         self._make_room(len(features))
         set_id = heappop(self._free) if self._free else self._new_id()
-        self._table[set_id] = (self._used, len(features), 0)
-        self._arena[self._used : self._used + len(features)] = features
-        self._used += len(features)
+        self._table[set_id] = (self.used, len(features), 0)
+        self._arena[self.used : self.used + len(features)] = features
+        self.used += len(features)
         self._live += len(features)
         self._ids[key] = set_id
         self._keys[set_id] = key
@@ -143,7 +154,7 @@ class ActionSetStore:
         return len(self._keys) - 1
 
     def _make_room(self, rows: int) -> None:
-        if self._used + rows <= len(self._arena):
+        if self.used + rows <= len(self._arena):
             return
         room = len(self._arena)
         while self._live + rows > 3 * room // 4:
@@ -156,7 +167,7 @@ class ActionSetStore:
         rows = spans(self._table[:, _START], lengths)
         self._arena = widened(self._arena[rows], room)
         self._table[:, _START] = np.cumsum(lengths) - lengths
-        self._used = self._live
+        self.used = self._live
 
 
 _START, _LENGTH, _REFERENCES = 0, 1, 2

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from agent_core.interfaces import ReplayConfig, TrainingState
+from agent_core.replay.device_rows import rows_on
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.types import ProblemSpec, TransitionBatch, TransitionBlock
 
@@ -27,7 +28,7 @@ class FifoConfig(ReplayConfig):
 
     def build(self, spec: ProblemSpec, device: torch.device) -> FifoReplay:
         return FifoReplay(
-            PackedRows(spec, device, capacity=self.capacity, capacity_bytes=self.capacity_bytes)
+            rows_on(device, spec, capacity=self.capacity, capacity_bytes=self.capacity_bytes)
         )
 
 
@@ -44,7 +45,7 @@ class FifoReplay:
         self.rows.extend(block)
 
     def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
-        return self._batch_of(
+        return self.batch_of(
             torch.randint(self.rows.first, self.rows.end, (size,), generator=generator)
         )
 
@@ -53,7 +54,7 @@ class FifoReplay:
 
     def batches(self, size: int) -> Iterator[TransitionBatch]:
         for numbers in self.rows.numbers().split(size) if len(self) else ():
-            yield self._batch_of(numbers)
+            yield self.batch_of(numbers)
 
     def training_state(self) -> TrainingState:
         return self.rows.training_state()
@@ -61,6 +62,6 @@ class FifoReplay:
     def load_training_state(self, state: TrainingState) -> None:
         self.rows.load_training_state(state)
 
-    def _batch_of(self, numbers: torch.Tensor) -> TransitionBatch:
+    def batch_of(self, numbers: torch.Tensor) -> TransitionBatch:
         """The transitions `numbers` `[B]`, as a learner is to see them."""
         return self.rows.gather(numbers)

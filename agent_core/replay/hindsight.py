@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from agent_core.functional.blocks import part
 from agent_core.functional.choice import uniform_from
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
+from agent_core.replay.device_rows import rows_on
 from agent_core.replay.fifo import FifoReplay
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.types import Floats, Integers, ProblemSpec, TransitionBlock
@@ -60,8 +61,8 @@ class HindsightConfig(ReplayConfig):
 
     def build(self, spec: ProblemSpec, device: torch.device) -> HindsightReplay:
         assert self.least_state_dim <= spec.state_dim, "the configuration check says so first"
-        rows = PackedRows(
-            spec, device, capacity=self.capacity, capacity_bytes=self.capacity_bytes, notes=_NOTES
+        rows = rows_on(
+            device, spec, capacity=self.capacity, capacity_bytes=self.capacity_bytes, notes=_NOTES
         )
         return HindsightReplay(rows, self)
 
@@ -131,12 +132,11 @@ class HindsightReplay(FifoReplay):
         known = [(n, f) for n, f in zip(numbers, flags, strict=True) if f & _KNOWN]
         if not known:
             return
-        batch = self.rows.gather(torch.tensor([number for number, _ in known]))
-        state, next_state = batch.state.cpu().numpy(), batch.next_state.cpu().numpy()
+        state, next_state, keys = self.rows.steps(torch.tensor([number for number, _ in known]))
         for at, (number, flag) in enumerate(known):
             step = _Step(number, flag, state[at], next_state[at])
             for draw in range(self._config.copies):
-                uniform = uniform_from(int(batch.key[at]) + draw)
+                uniform = uniform_from(int(keys[at]) + draw)
                 future = at + int(uniform * (len(known) - at))
                 self._copy_step(step, self._achieved(next_state[future]))
 

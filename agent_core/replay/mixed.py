@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from agent_core.functional.blocks import those
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import ReplayConfig, TrainingState
+from agent_core.replay.device_rows import rows_on
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch, TransitionBlock
 
@@ -49,10 +50,10 @@ class MixedConfig(ReplayConfig):
         return self.capacity + self.logged_capacity
 
     def build(self, spec: ProblemSpec, device: torch.device) -> MixedReplay:
-        own = PackedRows(spec, device, capacity=self.capacity, capacity_bytes=self.capacity_bytes)
-        logged = PackedRows(
-            spec,
+        own = rows_on(device, spec, capacity=self.capacity, capacity_bytes=self.capacity_bytes)
+        logged = rows_on(
             device,
+            spec,
             capacity=self.logged_capacity,
             capacity_bytes=self.logged_capacity_bytes,
         )

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from agent_core.functional.blocks import part
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
+from agent_core.replay.device_rows import rows_on
 from agent_core.replay.fifo import FifoReplay
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.types import ProblemSpec, TransitionBatch, TransitionBlock
@@ -38,8 +39,8 @@ class NStepConfig(ReplayConfig):
         return self.capacity
 
     def build(self, spec: ProblemSpec, device: torch.device) -> NStepReplay:
-        rows = PackedRows(
-            spec, device, capacity=self.capacity, capacity_bytes=self.capacity_bytes, notes=_NOTES
+        rows = rows_on(
+            device, spec, capacity=self.capacity, capacity_bytes=self.capacity_bytes, notes=_NOTES
         )
         return NStepReplay(rows, self.steps, self.discount)
 
@@ -108,7 +109,7 @@ class NStepReplay(FifoReplay):
             while waiting and waiting[oldest := next(iter(waiting))] < self.rows.first:
                 del waiting[oldest]
 
-    def _batch_of(self, numbers: torch.Tensor) -> TransitionBatch:
+    def batch_of(self, numbers: torch.Tensor) -> TransitionBatch:
         """`numbers` `[B]`, each up to `steps` steps long."""
         last, scale = numbers, torch.ones(len(numbers), dtype=torch.float64)
         reward, cost = (summand.double() for summand in self.rows.rewards(numbers))
@@ -123,9 +124,9 @@ class NStepReplay(FifoReplay):
         batch = self.rows.gather(numbers, last)
         return replace(
             batch,
-            reward=reward.to(batch.reward),
-            cost=cost.to(batch.cost),
-            bootstraps=batch.bootstraps * scale.to(batch.bootstraps),
+            reward=self.rows.sent(reward.float()),
+            cost=self.rows.sent(cost.float()),
+            bootstraps=batch.bootstraps * self.rows.sent(scale.float()),
         )
 
 

@@ -8,8 +8,7 @@ one integer is left.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,17 @@ from agent_core.functional.blocks import ends, part, width_of
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import TrainingState
 from agent_core.replay.action_sets import ActionSetStore
+from agent_core.replay.columns import (
+    ACTION,
+    KEY,
+    NEXT_ACTION,
+    SET_LINKS,
+    SETS,
+    Choice,
+    alone,
+    constants,
+    sets_of,
+)
 from agent_core.types import (
     Floats,
     Integers,
@@ -45,25 +55,22 @@ class PackedRows:
     is `[M, 5 + notes]` int64 = key, action set, next action set, positions of the chosen and of the next action,
     notes. In a box the row ends with the action, `[M, 2 S + 3 + D]`, and of the links the key and the notes are
     left: there is one action, and no learner of continuous ones asks what was done next. Number i lies in row
-    i modulo M. M doubles up to `capacity`, so an idle policy costs little. The content stays in host memory;
-    `device` is where batches go.
+    i modulo M. M doubles up to `capacity`, so an idle policy costs little. All of it is in host memory.
     """
 
     def __init__(
         self,
         spec: ProblemSpec,
-        device: torch.device,
         *,
         capacity: int,
         capacity_bytes: int | None = None,
         notes: int = 0,
     ) -> None:
         self._spec = spec
-        self._device = device
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         self._sets = ActionSetStore(spec.action_dim)
-        in_row, links = (0, _SET_LINKS) if spec.box is None else (spec.action_dim, 1)
+        in_row, links = (0, SET_LINKS) if spec.box is None else (spec.action_dim, 1)
         self._own_links = links
         self._signed = 2 * spec.state_dim + 2
         self._widths = [spec.state_dim, spec.state_dim, 3, in_row]
@@ -152,20 +159,30 @@ class PackedRows:
         reward, cost = at.index_select(0, numbers % len(self._rows)).unbind(1)
         return reward, cost
 
+    def steps(self, numbers: torch.Tensor) -> tuple[Floats, Floats, Integers]:
+        """`[B, S]` states, `[B, S]` next states and `[B]` keys of `numbers` `[B]`, on the host."""
+        rows, links = self._at(numbers)
+        dim = self._spec.state_dim
+        return rows[:, :dim], rows[:, dim : 2 * dim], links[:, KEY]
+
+    def sent(self, column: torch.Tensor) -> torch.Tensor:
+        """`column`, which is on the host, where batches are; it must not be changed afterwards."""
+        return column
+
     def gather(self, numbers: torch.Tensor, last: torch.Tensor | None = None) -> TransitionBatch:
         """`numbers` `[B]` as a batch. What comes next is what came after `last` `[B]`, if that is given."""
         rows, links = self._at(numbers)
         last_rows, last_links = (rows, links) if last is None else self._at(last)
-        state, next_state, facts, action = self._sent(rows).split_with_sizes(self._widths, 1)
+        state, next_state, facts, action = torch.from_numpy(rows).split_with_sizes(self._widths, 1)
         reward, cost, _ = facts.unbind(1)
         if last is not None:
-            next_state = self._sent(last_rows[:, self._spec.state_dim : 2 * self._spec.state_dim])
+            next_state = torch.from_numpy(last_rows[:, self._widths[0] : 2 * self._widths[0]])
         signed, last_signed = rows[:, self._signed], last_rows[:, self._signed]
         bootstraps = last_signed > 0
         if self._spec.box is None:
             choice = self._choice(links, last_links, bootstraps)
         else:
-            choice = _alone(action)
+            choice = alone(action)
         actions, chosen, next_actions, next_action = choice
         return TransitionBatch(
             state=state,
@@ -175,12 +192,12 @@ class PackedRows:
             cost=cost,
             next_state=next_state,
             next_actions=next_actions,
-            bootstraps=self._sent(bootstraps.astype(np.float32)),
-            propensity=self._sent(np.abs(signed)),
+            bootstraps=torch.from_numpy(bootstraps.astype(np.float32)),
+            propensity=torch.from_numpy(np.abs(signed)),
             next_action=next_action,
-            weight=_constants(len(rows), self._device).ones,
-            key=self._sent(links[:, _KEY]),
-            row=numbers.to(self._device),
+            weight=constants(len(rows), numbers.device).ones,
+            key=torch.from_numpy(links[:, KEY]),
+            row=numbers,
         )
 
     def training_state(self) -> TrainingState:
@@ -220,7 +237,7 @@ class PackedRows:
         rows[:, dim : 2 * dim] = block.next_state
         rows[:, 2 * dim] = facts["reward"]
         rows[:, 2 * dim + 1] = facts["cost"]
-        propensity = np.maximum(facts["propensity"], _SMALLEST)
+        propensity = facts["propensity"].clip(_SMALLEST, _LARGEST)
         rows[:, self._signed] = np.where(block.bootstraps, propensity, -propensity)
         if self._spec.box is not None:
             rows[:, 2 * dim + 3 :] = block.features[block.offsets[:-1:2]]
@@ -230,11 +247,11 @@ class PackedRows:
         """The links `[T, L]` of a block, with room for notes; its sets are held from here on."""
         facts = block.facts
         links = np.empty((len(block), self._links.shape[1]), np.int64)
-        links[:, _KEY] = facts["key"]
+        links[:, KEY] = facts["key"]
         if self._spec.box is None:
-            links[:, _SETS] = self._sets.intern(block.features, block.offsets).reshape(-1, 2)
-            links[:, _ACTION] = facts["action"]
-            links[:, _NEXT_ACTION] = facts["next_action"]
+            links[:, SETS] = self._sets.intern(block.features, block.offsets).reshape(-1, 2)
+            links[:, ACTION] = facts["action"]
+            links[:, NEXT_ACTION] = facts["next_action"]
         return links
 
     def _store(self, rows: Floats, links: Integers) -> None:
@@ -271,72 +288,43 @@ class PackedRows:
 
     def _sets_in(self, links: Integers) -> Integers:
         """`[M, 2]`: the sets in `links` `[M, L]`, as a view; `[M, 0]` in a box."""
-        return links[:, _SETS] if self._spec.box is None else links[:, :0]
+        return links[:, SETS] if self._spec.box is None else links[:, :0]
 
     def _at(self, numbers: torch.Tensor) -> tuple[Floats, Integers]:
         # In numpy: on a batch of 256 rows a call of torch costs up to five times as much.
-        slots = numbers.numpy() % len(self._rows)
+        slots = self._slots(numbers.numpy())
         return self._rows.take(slots, 0), self._links.take(slots, 0)
 
-    def _sent(self, table: npt.NDArray[_Number]) -> torch.Tensor:
-        """`table` on the device."""
-        return torch.from_numpy(table).to(self._device)
+    def _slots(self, numbers: Integers) -> Integers:
+        """Where `numbers`, all of them remembered, lie. They wrap around once at most, and to see which do costs
+        less than to divide."""
+        room = len(self._rows)
+        slots = numbers - (self.first - self.first % room)
+        slots[slots >= room] -= room
+        return slots
 
-    def _choice(self, links: Integers, last_links: Integers, bootstraps: Mask) -> _Choice:
+    def _choice(self, links: Integers, last_links: Integers, bootstraps: Mask) -> Choice:
         """From one look into the arena for both sets of every transition."""
-        next_sets = last_links[:, _NEXT_SET]
-        if bootstraps.any():
-            # Where nothing follows the set of now stands in, and counts for nothing: so a batch of sets of
-            # one size, with some ends of episodes in it, still is one of sets of one size.
-            is_known = bootstraps | (next_sets != self._sets.empty)
-            next_sets = np.where(is_known, next_sets, links[:, _SET])
-        sets = np.concatenate([links[:, _SET], next_sets])
+        sets = sets_of(links, last_links, bootstraps, self._sets.empty)
         features, sizes = self._sets.gather(sets)
         now, then = sizes[: len(links)], sizes[len(links) :]
         split = int(now.sum())
         return (
             self._ragged(features[:split], now),
-            self._sent(links[:, _ACTION]),
+            torch.from_numpy(links[:, ACTION]),
             self._ragged(features[split:], then),
-            self._sent(last_links[:, _NEXT_ACTION]),
+            torch.from_numpy(last_links[:, NEXT_ACTION]),
         )
 
     def _ragged(self, features: Floats, sizes: Integers) -> RaggedActions:
-        return RaggedActions(self._sent(features), self._sent(ends(sizes)), width_of(sizes))
+        return RaggedActions(
+            torch.from_numpy(features), torch.from_numpy(ends(sizes)), width_of(sizes)
+        )
 
 
-_Choice = tuple[RaggedActions, torch.Tensor, RaggedActions, torch.Tensor]
 _FIRST_ROWS = 1024
 _PIECE = 128  # stored at once: what a long block needs of room before the oldest go is little
-_KEY, _SET, _NEXT_SET, _ACTION, _NEXT_ACTION = range(5)
-_SETS, _SET_LINKS = slice(_SET, _NEXT_SET + 1), 5
-_SMALLEST = float(np.finfo(np.float32).tiny)
-
-
-def _alone(action: torch.Tensor) -> _Choice:
-    """Of sets of one, `action` `[B, D]`, after which nothing is known to have been done."""
-    same = _constants(len(action), action.device)
-    following = RaggedActions(action[:0], same.zeros, 0)
-    return RaggedActions(action, same.numbers, 1), same.zeros[1:], following, same.unknown
-
-
-class _Constants(NamedTuple):
-    """Columns that all batches of B rows share. `numbers`: `[B + 1]`, 0 to B."""
-
-    ones: torch.Tensor
-    zeros: torch.Tensor
-    numbers: torch.Tensor
-    unknown: torch.Tensor
-
-
-@lru_cache(maxsize=16)
-def _constants(size: int, device: torch.device) -> _Constants:
-    return _Constants(
-        ones=torch.ones(size, device=device),
-        zeros=torch.zeros(size + 1, dtype=torch.int64, device=device),
-        numbers=torch.arange(size + 1, device=device),
-        unknown=torch.full((size,), -1, device=device),
-    )
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def _spread(rows: npt.NDArray[_Number], slots: Integers, room: int) -> npt.NDArray[_Number]:

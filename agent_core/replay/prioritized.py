@@ -1,14 +1,15 @@
 """Replays what surprised the learner more often.
 
 Schaul et al. 2016, the proportional variant. The importance weights are divided by the largest of their
-batch (section 3.4), so that they only ever make a step smaller.
+batch (section 3.4), so that they only ever make a step smaller. What is drawn may span several steps, as
+Hessel et al. 2018 combine the two: the error of a window is the priority of the step that it begins with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from pydantic import Field
 
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import Capability, ReplayConfig, TrainingState
-from agent_core.replay.packed_rows import PackedRows
+from agent_core.replay.fifo import FifoConfig, FifoReplay
+from agent_core.replay.n_step import NStepConfig
 from agent_core.replay.sum_tree import SumTree
 from agent_core.types import Doubles, Integers, ProblemSpec, TransitionBatch, TransitionBlock
 
@@ -24,8 +26,9 @@ from agent_core.types import Doubles, Integers, ProblemSpec, TransitionBatch, Tr
 class PrioritizedConfig(ReplayConfig):
     """`alpha`: in [0, 1], how much errors matter; 0 draws uniformly. `beta`: in [0, 1], how much of the
     bias the weights make up for at first; it rises linearly to 1 over `anneal_updates` batches.
-    `smallest_error`: added to every error, so that nothing is never seen again. `capacity` and
-    `capacity_bytes`: as for `fifo`; the tree of priorities takes up to 32 bytes for each transition that there may be besides.
+    `smallest_error`: added to every error, so that nothing is never seen again. `steps`, `discount`: as for
+    `n_step`; 1 step is a transition as it is. `capacity` and `capacity_bytes`: as for `fifo`; the tree of
+    priorities takes up to 32 bytes for each transition that there may be besides.
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"replay", "td_error"})
@@ -36,14 +39,19 @@ class PrioritizedConfig(ReplayConfig):
     beta: float = Field(default=0.4, ge=0, le=1)
     anneal_updates: int = Field(default=100_000, ge=1)
     smallest_error: float = Field(default=1e-3, gt=0)
+    steps: int = Field(default=1, ge=1)
+    discount: float = Field(default=0.99, ge=0, le=1)
 
     @property
     def room(self) -> int:
         return self.capacity
 
     def build(self, spec: ProblemSpec, device: torch.device) -> PrioritizedReplay:
-        rows = PackedRows(spec, device, capacity=self.capacity, capacity_bytes=self.capacity_bytes)
-        return PrioritizedReplay(rows, self)
+        limits: dict[str, Any] = self.model_dump(include={"capacity", "capacity_bytes"})
+        if self.steps == 1:
+            return PrioritizedReplay(FifoConfig(**limits).build(spec, device), self)
+        windows = NStepConfig(**limits, steps=self.steps, discount=self.discount)
+        return PrioritizedReplay(windows.build(spec, device), self)
 
 
 def priorities(errors: Doubles, alpha: float, smallest: float) -> Doubles:
@@ -66,10 +74,13 @@ class PrioritizedReplay:
 
     The leaf of transition i is i modulo the number of leaves, which doubles until all that may be remembered
     have one of their own: how many there are depends on how many transitions came, not on how they were cut.
+    `memory` keeps the transitions and puts batches together. A window that grows when its next step becomes
+    known keeps its priority until it is drawn again.
     """
 
-    def __init__(self, rows: PackedRows, config: PrioritizedConfig) -> None:
-        self.rows = rows
+    def __init__(self, memory: FifoReplay, config: PrioritizedConfig) -> None:
+        self.rows = memory.rows
+        self._memory = memory
         self._config = config
         self._tree = SumTree(_FIRST_LEAVES)
         self._largest = 1.0
@@ -85,7 +96,7 @@ class PrioritizedReplay:
 
     def extend(self, block: TransitionBlock) -> None:
         oldest, new = self.rows.first, self.rows.end
-        self.rows.extend(block)
+        self._memory.extend(block)
         first = self.rows.first
         for number in range(oldest, min(first, new)):
             self._tree.put_one(number % self._tree.leaves, 0.0)
@@ -101,8 +112,8 @@ class PrioritizedReplay:
         numbers = self.rows.first + (leaves - self.rows.first) % self._tree.leaves
         weights = importance_weights(probabilities, len(self.rows), self._beta())
         self._draws += 1
-        batch = self.rows.gather(torch.from_numpy(numbers))
-        return replace(batch, weight=torch.from_numpy(weights).to(batch.weight))
+        batch = self._memory.batch_of(torch.from_numpy(numbers))
+        return replace(batch, weight=self.rows.sent(torch.from_numpy(weights).float()))
 
     def feed_back(self, batch: TransitionBatch, errors: torch.Tensor) -> None:
         """Sets the priorities of what is still remembered; errors that are not finite change nothing."""
@@ -116,8 +127,7 @@ class PrioritizedReplay:
         self._largest = max(self._largest, float(values.max()))
 
     def batches(self, size: int) -> Iterator[TransitionBatch]:
-        for numbers in self.rows.numbers().split(size) if len(self) else ():
-            yield self.rows.gather(numbers)
+        yield from self._memory.batches(size)
 
     def training_state(self) -> TrainingState:
         own = {
@@ -125,10 +135,10 @@ class PrioritizedReplay:
             "largest": torch.tensor(self._largest, dtype=torch.float64),
             "counters": torch.tensor([self._draws, self._tree.leaves]),
         }
-        return own | under("rows", self.rows.training_state())
+        return own | under("rows", self._memory.training_state())
 
     def load_training_state(self, state: TrainingState) -> None:
-        self.rows.load_training_state(below("rows", state))
+        self._memory.load_training_state(below("rows", state))
         self._largest = float(state["largest"])
         self._draws, leaves = state["counters"].tolist()
         self._tree = SumTree(leaves)

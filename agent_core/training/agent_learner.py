@@ -79,7 +79,7 @@ class AgentLearner:
             learner_config, safety_config, spec, schedule.seed, self._device
         )
         if ranks is not None:
-            ranks.join(self._learner)
+            ranks.join(self._learner, schedule.batch_size)
         self._engine = UpdateEngine(schedule.tune_after_updates, schedule.precision, ranks)
         self._generator = torch.Generator().manual_seed(schedule.seed)
         self.experience = 0

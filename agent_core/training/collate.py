@@ -73,7 +73,8 @@ def collate(transitions: Transitions, spec: ProblemSpec, device: torch.device) -
         next_state=torch.tensor(block.next_state, device=device),
         next_actions=_ragged(block, 1, device),
         bootstraps=_floats(block.bootstraps, device),
-        propensity=_floats(facts["propensity"], device),
+        # Densities may be more, or less, than float32 can hold; their logarithms never are.
+        propensity=torch.tensor(facts["propensity"], device=device),
         next_action=torch.tensor(facts["next_action"], device=device),
         weight=torch.ones(len(block), device=device),
         key=torch.tensor(facts["key"], device=device),

@@ -41,9 +41,10 @@ def fits(block: TransitionBlock, spec: ProblemSpec) -> Mask:
 
 
 def are_finite(block: TransitionBlock) -> Mask:
-    """`[T]`: which transitions consist of numbers that float32 can hold."""
+    """`[T]`: which transitions consist of numbers that float32 can hold; a density may be larger."""
     finite = _are_rows_finite(block.state) & _are_rows_finite(block.next_state)
-    for name in ("reward", "cost", "propensity"):
+    finite &= np.isfinite(block.facts["propensity"])
+    for name in ("reward", "cost"):
         # A reward of 1e39 is a number, but not one in float32. A comparison with NaN is False.
         finite &= np.abs(block.facts[name]) <= _LARGEST
     return finite & _all_rows(block, _are_rows_finite(block.features))

@@ -53,7 +53,7 @@ def main() -> None:
 
 def _measure(path: Path) -> None:
     torch.set_num_threads(1)
-    ranks = Ranks.joined()
+    ranks = Ranks.joined(torch.device("cpu"))
     over_one = {units: _over_one(units, ranks) for units in _UNITS}
     if ranks.rank == 0:
         found = Crossover(
@@ -62,7 +62,7 @@ def _measure(path: Path) -> None:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
         for units, ratio in over_one.items():
             print(f"{units} units: two processes make {ratio:.2f} times the updates of one")
-    dist.destroy_process_group()
+    ranks.leave()
 
 
 def _over_one(units: int, ranks: Ranks) -> float:
@@ -88,7 +88,7 @@ class _Training:
         torch.manual_seed(0)
         self._learner = config.build_learner(config.build_policy(task.spec), task.spec)
         if ranks is not None:
-            ranks.join(self._learner)
+            ranks.join(self._learner, _BATCH)
         self._engine = UpdateEngine(10**18, ranks=ranks)
         generator = torch.Generator().manual_seed(0)
         self._batches = filled(task).sample(_BATCH * _UPDATES, generator)

@@ -483,12 +483,16 @@ _APPROVALS: Final = [
     ),
     Panel(
         "Approvals that ended",
-        "In each hour, by how.",
+        "In each hour, by how; and what became of decisions that were held.",
         [
             (
                 'sum by (policy, state) (increase(nacre_approvals_total{policy=~"$policy"}[1h]))',
                 "{{policy}} {{state}}",
-            )
+            ),
+            (
+                'sum by (policy, became) (increase(nacre_held_decisions_total{policy=~"$policy"}[1h]))',
+                "{{policy}} held, became {{became}}",
+            ),
         ],
         width=6,
     ),

@@ -4,11 +4,12 @@
 -- ARGV 1-10 as in record.lua, of the decision that stands otherwise; 10 may be ''
 --      11 approval id  12 held (0|1)  13 most pending  14 due_ms of the approval  15 what is asked
 --      16 the proposed decision  17 the other one  18 event  19 events kept in the audit
--- Returns what record.lua does, 'full' when it was recorded and not queued, or {'held', digest, due_ms}.
+-- Returns what record.lua does, 'full' when it was recorded and not queued, or {'held', digest, due_ms, new}, where
+-- new is 1 if it was asked now, and 0 if it waited before.
 local old = redis.call('HMGET', KEYS[6], 'g', 'b')
 if old[1] then return {'same', old[1], old[2]} end
 local held = redis.call('HMGET', KEYS[9], 'state', 'held', 'digest', 'due')
-if held[1] == 'pending' and held[2] == '1' then return {'held', held[3], held[4]} end
+if held[1] == 'pending' and held[2] == '1' then return {'held', held[3], held[4], 0} end
 local is_full = redis.call('ZCARD', KEYS[10]) >= tonumber(ARGV[13])
 if ARGV[12] == '0' or is_full then
   local decision = {unpack(ARGV, 1, 9)}
@@ -30,4 +31,4 @@ redis.call('HSET', KEYS[9], 'state', 'pending', 'asked', ARGV[15], 'due', ARGV[1
 redis.call('ZADD', KEYS[10], ARGV[14], ARGV[11])
 redis.call('XADD', KEYS[11], 'MAXLEN', '~', ARGV[19], '*', 'id', ARGV[11], 'state', 'pending', 'b', ARGV[18])
 if ARGV[12] == '0' then return 'new' end
-return {'held', ARGV[2], ARGV[14]}
+return {'held', ARGV[2], ARGV[14], 1}

@@ -22,6 +22,12 @@ from service.joining.joiner import Watched
 from service.webhooks import Announce
 
 _BATCH: Final = 200
+_BECAME: Final = {
+    "approved": "human",
+    "rejected": "fallback",
+    "expired": "fallback",
+    "void": "void",
+}
 _TICK_S: Final = 0.25
 """An approval may end this much after its deadline; a person does not notice."""
 
@@ -73,6 +79,8 @@ class ApprovalRunner:
         for entry in entries:
             if entry.state not in ("pending", "used"):
                 metrics.APPROVALS.labels(name, entry.state).inc()
+                if entry.event.detail.get("is_held"):
+                    metrics.HELD.labels(name, _BECAME[entry.state]).inc()
             if self._announce is not None:
                 event = entry.event
                 data = {"policy": name, "who": event.who, "why": event.why, "at": event.at}

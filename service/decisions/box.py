@@ -16,6 +16,7 @@ from msgspec import Struct, structs
 
 from agent_core.agent import seed_of
 from agent_core.errors import NonFiniteScoresError
+from agent_core.functional.densities import uniform_density
 from agent_core.types import Box, Floats
 from service.clock import rfc3339
 from service.decisions import arms
@@ -188,7 +189,7 @@ def uniform(box: Box, seed: int) -> tuple[Floats, float]:
     drawn = np.random.Generator(np.random.PCG64(seed)).uniform(low, high)
     # Rounding to float32 may leave the box by half of its last place.
     action = drawn.astype(np.float32).clip(low.astype(np.float32), high.astype(np.float32))
-    return action, float(1.0 / np.prod(high - low))
+    return action, uniform_density(box)
 
 
 def answer(

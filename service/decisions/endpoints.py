@@ -48,11 +48,13 @@ _REPLAYED: Final = (b"idempotency-replayed", b"true")
 _QUEUED: Final = (b"nacre-durability", b"queued")
 _UNREPLICATED: Final = (b"nacre-durability", b"unreplicated")
 _REMEMBERED: Final = 10_000
+_HELD: Final = "held"
+"""As what a decision counts that waits for a person; the worker counts what became of it."""
 
 
 class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A decision that was made and queued; `confirmed` resolves when Redis has it. `is_held`: whether it waits for
-    a person, who `asked` when."""
+    a person, who `asked` when. `made`: the answer; None for one that was given before."""
 
     served: Served
     new: NewDecision
@@ -61,10 +63,18 @@ class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
     deadline: float
     is_replay: bool = False
     asked: NewApproval | None = None
+    made: _Made | None = None
 
     @property
     def is_held(self) -> bool:
         return self.asked is not None and self.asked.asked.is_held
+
+    def count(self) -> None:
+        """Counts it as what was answered."""
+        assert self.made is not None, "what was answered before was counted then"
+        self.served.tally.reasons[self.made.reason] += 1
+        if self.made.fallback:
+            self.served.tally.fallbacks[self.made.fallback] += 1
 
 
 class _Reply(msgspec.Struct, frozen=True, gc=False):
@@ -268,10 +278,10 @@ class ActEndpoint:
         if made.proposal is not None:
             asked = _question(served, request, past, made, new, record, http.principal.name)
         confirmed = self._record(served, new, asked)
-        served.tally.reasons[made.reason] += 1
-        if made.fallback:
-            served.tally.fallbacks[made.fallback] += 1
-        return _Pending(served, new, made.response, confirmed, deadline, asked=asked)
+        pending = _Pending(served, new, made.response, confirmed, deadline, asked=asked, made=made)
+        if not pending.is_held:  # what it becomes is known later
+            pending.count()
+        return pending
 
     def _record(
         self, served: Served, new: NewDecision, asked: NewApproval | None
@@ -315,12 +325,11 @@ class ActEndpoint:
         if reply is UNCONFIRMED:
             return self._unsure(pending, SPOOLED)
         if isinstance(reply, list) and reply[0] == b"held":
-            _, digest, due_ms = reply
-            if digest != pending.new.digest:
-                raise _mismatch()
-            return _held(pending, int(due_ms))
+            return self._waits(pending, *reply[1:])
         if reply == b"full":
             metrics.APPROVALS.labels(pending.served.config.policy, "full").inc()
+            if pending.is_held:
+                pending.count()
         elif reply != b"new":
             return _Reply(self._not_new(pending, reply), (_REPLAYED,))
         if pending.served.config.durability == "replicated":
@@ -329,9 +338,20 @@ class ActEndpoint:
                 return _Reply(pending.response, (_UNREPLICATED,))
         return _Reply(pending.response)
 
+    def _waits(self, pending: _Pending, digest: bytes, due_ms: bytes, is_new: int) -> _Reply:
+        """The answer to who must wait for a person. Counted once, however often it is asked for."""
+        if digest != pending.new.digest:
+            raise _mismatch()
+        if is_new:
+            pending.served.tally.reasons[_HELD] += 1
+        else:
+            pending.served.tally.replayed += 1
+        return _held(pending, int(due_ms))
+
     def _unsure(self, pending: _Pending, header: tuple[bytes, bytes]) -> _Reply:
         """The answer while Redis has not said that it has the record."""
         if pending.is_held and pending.asked is not None:
+            pending.served.tally.reasons[_HELD] += 1
             return _held(pending, pending.asked.asked.due_ms, (header,))
         self._remember(pending)
         return _Reply(pending.response, (header,))

@@ -72,25 +72,40 @@ def placed(log: str, form: str | None) -> Place:
 
 
 def parsed_weights(text: str | None) -> dict[str, float] | None:
-    """`click=1,dwell_s=0.01` as a mapping.
+    """`click=1,dwell_s=0.01` as a mapping, or the same in JSON, which has room for any name.
 
     Raises:
         EvaluationError: a part is no name with a number.
     """
     if text is None:
         return None
-    found = {}
-    for part in text.split(","):
-        name, equals, number = part.strip().partition("=")
-        try:
-            found[name] = float(number)
-        except ValueError:
-            equals = ""
-        if not (name and equals):
-            raise EvaluationError(
-                f"--weights: `{part}` is no weight; write a component and a number, such as click=1"
-            )
-    return found
+    if text.lstrip().startswith("{"):
+        return _weights_in_json(text)
+    return dict(_weight(part) for part in text.split(","))
+
+
+def _weight(part: str) -> tuple[str, float]:
+    name, _, number = part.strip().partition("=")
+    try:
+        if name:
+            return name, float(number)
+    except ValueError:
+        pass
+    raise _no_weight(part)
+
+
+def _weights_in_json(text: str) -> dict[str, float]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, float])
+    except msgspec.MsgspecError:
+        raise _no_weight(text) from None
+
+
+def _no_weight(found: str) -> EvaluationError:
+    return EvaluationError(
+        f"--weights: `{found}` is no weight; write a component and a number, such as click=1, or JSON"
+        ' for a name with a comma: {"click": 1}'
+    )
 
 
 def parsed_baseline(text: str) -> float | str:

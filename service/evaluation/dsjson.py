@@ -31,7 +31,8 @@ _IDS: Final = "Id"
 
 
 class _Interaction(msgspec.Struct, frozen=True):
-    """The fields of a line that mean something here; all others are ignored, as they are by `vw`."""
+    """The fields of a line that mean something here; all others are ignored, as they are by `vw`, which knows
+    nothing of `is_encoded`: whether the vectors are those that a policy saw."""
 
     context: dict[str, Any] = field(name="c")
     cost: Amount | None = field(default=None, name="_label_cost")
@@ -49,6 +50,7 @@ class _Interaction(msgspec.Struct, frozen=True):
     observations: list[dict[str, Any]] = field(default_factory=list, name="o")
     outcomes: list[Any] | None = field(default=None, name="_outcomes")
     state: dict[str, Any] = field(default_factory=dict, name="VWState")
+    is_encoded: bool = field(default=False, name="_encoded")
 
 
 _decode: Final = msgspec.json.Decoder(_Interaction).decode
@@ -118,13 +120,14 @@ def _row(found: _Interaction, line: bytes) -> LogRow:
     return LogRow(
         decision_id=found.event_id[:256] or hashlib.blake2b(line, digest_size=16).hexdigest(),
         at=found.timestamp,
-        observation=_observation(found.context),
+        observation=_observation(found),
         actions=list(actions),
         action_id=actions[taken].id,
         propensity=found.probability,
         probabilities=_probabilities(found, len(actions)),
         reward=0.0 - found.cost,
         model_version=model if isinstance(model, str) else "",
+        encoded=found.is_encoded,
     )
 
 
@@ -191,10 +194,13 @@ def _probabilities(found: _Interaction, count: int) -> list[float] | None:
 # -- features -----------------------------------------------------------------------------------
 
 
-def _observation(context: Mapping[str, Any]) -> Observation:
-    if (vector := _sole_vector(context)) is not None:
+def _observation(found: _Interaction) -> Observation:
+    if (vector := _sole_vector(found.context)) is not None:
         return Observation(vector=vector)
-    return Observation(features=features_of(context))
+    features = features_of(found.context)
+    if found.is_encoded and not features:  # a policy that saw nothing but the actions
+        return Observation(vector=[])
+    return Observation(features=features)
 
 
 def _action(name: str, given: Mapping[str, Any]) -> ActionItem:
@@ -312,6 +318,7 @@ def line_of(row: LogRow) -> bytes:
         "c": {**_shared(row.observation), "_multi": [_example(items[at]) for at in kept]},
         "p": _in_order(row, [kept[place] for place in order]),
         "VWState": {"m": row.model_version},
+        **({"_encoded": True} if row.encoded else {}),
     }
     return msgspec.json.encode(line)
 

@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from agent_core.evaluation import weights
-from agent_core.evaluation.continuous import kernel_weights, triangular
+from agent_core.evaluation.continuous import kernel_weights
 from agent_core.evaluation.moments import Estimate, Moments, plain, self_normalized
 from agent_core.evaluation.sequential import (
     StepWeights,
@@ -182,7 +182,7 @@ def _episodic(
 
 def near(columns: Columns, bandwidth: Doubles) -> Doubles:
     """`[T]`: weights of actions by how near they are to the target's. `bandwidth`: `[D]`."""
-    return kernel_weights(columns.action, columns.wanted, columns.propensity, triangular, bandwidth)
+    return kernel_weights(columns.action, columns.wanted, columns.propensity, bandwidth)
 
 
 def _kernel(shard: Shard, share: float) -> Terms:

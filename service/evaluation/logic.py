@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from service.clock import parse_ms
 from service.errors import InvalidError
 from service.evaluation.constraints import parsed
@@ -70,7 +72,7 @@ def arguments(request: EvaluationRequest, report: Path) -> list[str]:
         "effective-rows": _text(request.effective_rows),
         "since": request.since,
         "until": request.until,
-        "weights": None if weights is None else ",".join(f"{n}={_text(w)}" for n, w in weights.items()),
+        "weights": None if weights is None else msgspec.json.encode(weights).decode(),
         "seed": str(request.seed),
         "json": str(report),
     }  # fmt: skip

@@ -87,12 +87,16 @@ class Uniform:
 
     def answer(self, step: LoggedStep) -> Doubles:
         if is_continuous(step):
-            raise ValueError("there is no uniform policy over continuous actions; name a version")
+            raise _no_distribution("no uniform policy")
         allowed = np.ones(len(step.actions))
         if step.allowed is not None:
             allowed[~step.allowed] = 0.0
         shares: Doubles = allowed / allowed.sum()
         return shares
+
+
+def _no_distribution(found: str) -> ValueError:
+    return ValueError(f"there is {found} over continuous actions; name a version, with --greedy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +106,12 @@ class Behaviour:
     name: str = "behaviour"
 
     def answer(self, step: LoggedStep) -> Doubles:
+        if is_continuous(step):
+            raise _no_distribution("nothing to ask who made the log")
         if step.behaviour is None:
             raise ValueError(
-                "the log has the propensity of the action alone; give the probabilities of all actions"
+                "the row has the propensity of the action alone, or probabilities of one arm where several were drawn"
+                " from; give the probabilities of all actions, as they were drawn from, or evaluate a version"
             )
         return step.behaviour
 

@@ -11,7 +11,7 @@ from service.errors import Problem
 
 Amount = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Cost = Annotated[float, Meta(ge=-1e12, le=1e12)]
-Propensity = Annotated[float, Meta(gt=0, le=3e38)]
+Propensity = Annotated[float, Meta(gt=0, le=1e300)]
 """A probability, or the density of a continuous action, which may be above 1."""
 State = Literal[
     "joined",

@@ -21,6 +21,7 @@ import torch
 
 from service import metrics
 from service.clock import now_ms, rfc3339
+from service.learning.lead import Lead
 from service.learning.logic import is_news
 from service.learning.publisher import Publisher
 from service.learning.schemas import Published
@@ -36,11 +37,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where models compute and where their checkpoints lie."""
+    """Where models compute and where their checkpoints lie. `lead`: of the other processes that compute the same,
+    if there are any."""
 
     arithmetic: Executor
     device: torch.device
     checkpoints: Path
+    lead: Lead | None = None
 
 
 class Model:
@@ -75,9 +78,12 @@ class Model:
 
         Raises:
             SnapshotError: there are checkpoints and none can be used.
+            ConfigError: several processes cannot train it.
         """
         folder = checkpoint_folder(place.checkpoints, config, lineage)
-        training = await asyncio.to_thread(PolicyTraining.resume, config, place.device, folder)
+        training = await asyncio.to_thread(
+            PolicyTraining.resume, config, place.device, folder, place.lead
+        )
         model = cls(place, config, folder, training, publisher, await publisher.last())
         log.info(
             "training_opened",
@@ -112,7 +118,7 @@ class Model:
 
     async def reconfigure(self, config: PolicyConfig) -> None:
         """Goes on under a configuration of the same structure, from a checkpoint made here."""
-        self.training = await self._compute(self.training.reconfigured, config, self._place.device)
+        self.training = await self._compute(self.training.reconfigured, config)
         self.config = config
         await self.save()
 

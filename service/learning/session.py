@@ -77,7 +77,7 @@ class Session:
 
         Raises:
             SnapshotError: there are checkpoints and none can be used.
-            ConfigError: the configuration cannot be read.
+            ConfigError: the configuration cannot be read, or several processes cannot train it.
         """
         config = read_config(meta.config)
         keys, learning = PolicyKeys(config.policy), LearningRepository(client)

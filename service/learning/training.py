@@ -25,8 +25,9 @@ import torch
 from agent_core.errors import SnapshotError
 from agent_core.interfaces import ServedPolicy
 from agent_core.snapshot import DataRange, PolicySnapshot, TrainingCheckpoint
-from agent_core.training.agent_learner import AgentLearner
 from agent_core.types import TransitionBlock
+from service.learning.lead import Lead, LeadingLearner
+from service.learning.learners import learner_of
 from service.policies.config import PolicyConfig
 from service.policies.logic import STRUCTURE
 from service.policies.repository import VersionDescription
@@ -51,13 +52,19 @@ class Progress(msgspec.Struct):
 
 
 class PolicyTraining:
-    """Learns from blocks of the replay stream, each entry once and in order."""
+    """Learns from blocks of the replay stream, each entry once and in order. `lead`: of the other processes that
+    train with this one, if there are any."""
 
-    def __init__(self, config: PolicyConfig, device: torch.device) -> None:
-        agent = config.agent
+    def __init__(
+        self, config: PolicyConfig, device: torch.device, lead: Lead | None = None
+    ) -> None:
         self._config = config
-        self._learner = AgentLearner(
-            agent.policy_learner, agent.replay, agent.schedule, agent.spec, device, agent.safety
+        self._device = device
+        self._lead = lead
+        self._learner = (
+            learner_of(config.agent, device)
+            if lead is None
+            else LeadingLearner(config.agent, device, lead)
         )
         self._metrics = _Means()
         self.progress = Progress()
@@ -169,21 +176,32 @@ class PolicyTraining:
         ).save(directory)
 
     @classmethod
-    def resume(cls, config: PolicyConfig, device: torch.device, directory: Path) -> PolicyTraining:
+    def resume(
+        cls,
+        config: PolicyConfig,
+        device: torch.device,
+        directory: Path,
+        lead: Lead | None = None,
+    ) -> PolicyTraining:
         """Continues from the newest checkpoint that is whole; begins if there never was one.
 
         Raises:
             SnapshotError: there are checkpoints and none can be used.
+            ConfigError: several processes cannot train it.
         """
-        training = cls(config, device)
+        training = cls(config, device, lead)
         checkpoint = TrainingCheckpoint.load_latest(directory)
         if checkpoint is not None:
             training._restore(checkpoint)
         return training
 
-    def reconfigured(self, config: PolicyConfig, device: torch.device) -> PolicyTraining:
-        """The same training under a configuration of the same structure."""
-        training = PolicyTraining(config, device)
+    def reconfigured(self, config: PolicyConfig) -> PolicyTraining:
+        """The same training under a configuration of the same structure.
+
+        Raises:
+            ConfigError: several processes cannot train it so.
+        """
+        training = PolicyTraining(config, self._device, self._lead)
         training._learner.load_training_state(self._learner.training_state())
         training.progress = self.progress
         return training

@@ -115,9 +115,9 @@ class Monitor:
         return self._watching.state()
 
     async def act(self, policy: Watched, now_ms: int) -> None:
-        """One look, if it is time for it."""
+        """One look, if it is time for it: by the clock, or because a backlog is read faster than it goes."""
         gauges.count_joined(policy.keys.policy, self._watching.drain())
-        if now_ms < self._looked_ms + _LOOK_MS:
+        if now_ms < self._looked_ms + _LOOK_MS and not self._watching.is_behind:
             return
         self._looked_ms = now_ms
         meta = await self._policies.meta(policy.keys)

@@ -54,6 +54,8 @@ log = structlog.get_logger(__name__)
 WindowKind = Literal["outcomes", "decisions"]
 _FORMAT: Final = 1
 _PENDING: Final = 1_000
+_WAITING: Final = 20
+"""Windows are tens of kilobytes each, and are kept until they are judged."""
 _ARMS: Final = {"live": frozenset({"live", ""}), "fallback": frozenset({"fallback"})}
 _joined = msgspec.msgpack.Decoder(JoinedEvent).decode
 _reward = msgspec.msgpack.Decoder(RewardEvent).decode
@@ -275,6 +277,11 @@ class Watching:
     def is_judged(self, arm: str) -> bool:
         """Whether `arm` is the one that is judged now: the live one, or the fallback of a tripped policy."""
         return arm in _ARMS[self.kept.arm]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many windows wait to be judged that the next look should not."""
+        return len(self.outcomes.closed) + len(self.decisions.closed) >= _WAITING
 
     @property
     def alarms(self) -> dict[str, Alarm]:

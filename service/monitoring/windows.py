@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from service.monitoring.packing import Packed, Sums, arrays, packed
-
-_MOST_CLOSED: Final = 20
-"""Windows that wait to be judged: more than a worker ever leaves, so older ones are of no use to anybody."""
 
 
 class Timed(Protocol):
@@ -123,7 +120,7 @@ class Series(Generic[Row]):
 
     def _close(self) -> None:
         assert self.open is not None
-        self.closed = [*self.closed, self.open][-_MOST_CLOSED:]
+        self.closed.append(self.open)
         self.open = None
 
     # -- as bytes -------------------------------------------------------------

@@ -5,8 +5,7 @@
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 'moved' end
 if ARGV[5] ~= '' then
   if redis.call('HEXISTS', KEYS[2], ARGV[5]) == 0 then return 'unknown' end
-  local live = redis.call('HGET', KEYS[1], 'live') or '0'
-  if live ~= ARGV[5] then redis.call('HSET', KEYS[1], 'live', ARGV[5], 'previous', live) end
+  go_live(KEYS[1], ARGV[5])
 end
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'quarantined:' .. ARGV[6], '1') end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end

@@ -211,6 +211,7 @@ def parse_policy(data: Mapping[str, Any]) -> PolicyConfig:
 
 def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
     found = policy.reward.conflicts()
+    found += _reward_range_conflicts(policy)
     found += _rollout_conflicts(policy)
     if policy.approval is not None:
         found += approvals.problems(policy.approval, policy.agent)
@@ -225,6 +226,34 @@ def _conflicts(policy: PolicyConfig) -> list[ConfigProblem]:
             )
         )
     return found
+
+
+def _reward_range_conflicts(policy: PolicyConfig) -> Iterator[ConfigProblem]:
+    """An exploration that weighs gaps as shares of a range is as greedy as that range is too narrow."""
+    exploration, rule = policy.agent.exploration, policy.reward
+    inner = getattr(exploration, "then", None)  # what a warm-up ends in
+    assumed = getattr(inner or exploration, "reward_range", None)
+    at = "agent.exploration.then.reward_range" if inner else "agent.exploration.reward_range"
+    if assumed is None:
+        return
+    if rule.range is None:
+        yield ConfigProblem(
+            "reward.range",
+            f"is missing, and '{(inner or exploration).kind}' weighs values as shares of it",
+            f"declare [low, high] of one reward's total, within `{at}`: {_interval(assumed)}",
+        )
+        return
+    least, most = min(rule.range[0], rule.default), max(rule.range[1], rule.default)
+    if least < assumed[0] or most > assumed[1]:
+        yield ConfigProblem(
+            at,
+            f"is {_interval(assumed)}, but rewards are declared to lie in {_interval((least, most))}",
+            f"use {_interval((least, most))}, or more where several rewards are added up",
+        )
+
+
+def _interval(limits: tuple[float, float]) -> str:
+    return f"[{limits[0]:g}, {limits[1]:g}]"
 
 
 def _rollout_conflicts(policy: PolicyConfig) -> Iterator[ConfigProblem]:

@@ -9,5 +9,5 @@ if now[2] == '1' then return {'pinned', now[1] or '0'} end
 -- While a candidate is compared with the live version, or a policy may not decide, nothing moves by itself.
 if now[3] or now[4] then return {'candidate', now[1] or '0'} end
 if tonumber(now[1] or '0') >= tonumber(ARGV[1]) then return {'candidate', now[1]} end
-redis.call('HSET', KEYS[1], 'live', ARGV[1], 'previous', now[1] or '0')
+go_live(KEYS[1], ARGV[1])
 return {'live', ARGV[1]}

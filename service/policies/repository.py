@@ -14,9 +14,10 @@ from service.policies.catalog import CatalogDocument
 from service.redis_server import verify
 from service.repository import HINTS, POLICIES, PolicyKeys, Script, raw, text
 
-_PUBLISH: Final = Script.load("service.policies", "publish.lua")
-_POINT: Final = Script.load("service.policies", "point.lua")
-_CHANGE_HEAD: Final = Script.load("service.policies", "change_head.lua")
+_LIVED: Final = Script.load("service.policies", "lived.lua").text
+_PUBLISH: Final = _LIVED + Script.load("service.policies", "publish.lua").text
+_POINT: Final = _LIVED + Script.load("service.policies", "point.lua").text
+_CHANGE_HEAD: Final = _LIVED + Script.load("service.policies", "change_head.lua").text
 _CATALOG: Final = Script.load("service.policies", "catalog.lua")
 _encode = msgspec.json.encode
 _EMPTY: Final = CatalogDocument(0, {})
@@ -119,7 +120,7 @@ class PolicyRepository:
         """Adds a version; see `publish.lua` for the outcome."""
         body = _encode(description)
         reply = await self._client.eval(
-            _PUBLISH.text,
+            _PUBLISH,
             3,
             keys.meta,
             keys.versions,
@@ -138,7 +139,7 @@ class PolicyRepository:
         """Moves the live pointer; see `point.lua` for the reply."""
         target = "" if version is None else str(version)
         reply = await self._client.eval(
-            _POINT.text,
+            _POINT,
             4,
             keys.meta,
             keys.versions,
@@ -171,7 +172,7 @@ class PolicyRepository:
         target = "" if live is None else str(live)
         refused = "" if quarantine is None else str(quarantine)
         reply = await self._client.eval(
-            _CHANGE_HEAD.text, 4, keys.meta, keys.versions, keys.log, keys.audit,
+            _CHANGE_HEAD, 4, keys.meta, keys.versions, keys.log, keys.audit,
             field, before, after, _encode(event), target, refused,
         )  # fmt: skip
         await self.hint(keys.policy)

@@ -16,12 +16,11 @@ from service.shadow.schemas import Shadow, ShadowRequest, ShadowResponse
 def judge(
     served: Served, request: ShadowRequest, decision_id: str, deadline_ms: int
 ) -> ShadowResponse:
-    """Computes, at decision time and with the features of that time, what our policy would do. A policy
-    with a history judges as at the first step of an episode.
+    """Computes, at decision time and with the features of that time, what our policy would do.
 
     Raises:
         InvalidError: the logged action is not among the actions, an input is wrong, or the policy makes
-            continuous actions.
+            continuous actions or has a history.
         ServiceError: NotReady when no version of the policy can score the actions.
     """
     if not isinstance(served, ServedSets):
@@ -29,7 +28,13 @@ def judge(
             "it makes continuous actions, and has no probability for an action of somebody else"
         )
         raise InvalidError("/policy", detail, field_code="wrong_kind")
-    state = served.encoding.state(request.observation)
+    if served.encoding.history is not None:
+        detail = (
+            "it has a history, and would judge each step as the first of its episode; ask /v1/act with `mode: shadow`,"
+            " the `episode`, and what was done as `baseline_action`"
+        )
+        raise InvalidError("/policy", detail, field_code="wrong_kind")
+    state = served.encoding.observation(request.observation)
     actions, rows = served.encoding.actions(request.actions)
     if request.action_id not in actions.ids:
         raise InvalidError(

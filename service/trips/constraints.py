@@ -1,7 +1,8 @@
 """What decisions may cost: evidence about the mean, as decisions are joined, and single ones that cost too much.
 
-    e-process     wealth times 1 + bet (cost - budget), in shares of the largest cost, one factor a decision;
-                  while the mean cost is within the budget it ever reaches 1 / alpha with probability alpha at most
+    e-process     products of 1 + bet (cost - budget), in shares of the largest cost, one factor a decision and
+                  one product for each decision from which on harm may be done, with shares that sum to 1; while
+                  the mean cost is within the budget it ever reaches 1 / alpha with probability alpha at most
     hard limit    one cost above `most`, told when the reward arrives, before its decision is joined
 
 No Redis, no clock.
@@ -9,6 +10,7 @@ No Redis, no clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -27,9 +29,15 @@ _HARM: Final = 1.5
 class Evidence(Struct, frozen=True, kw_only=True):
     """About one constraint: the e-process as `EProcess` keeps it, and decisions over the budget."""
 
-    log_wealth: float = 0.0
+    count: int = 0
+    log_begun: float = -math.inf
     highest: float = 0.0
     violations: int = 0
+
+    @property
+    def log_wealth(self) -> float:
+        """ln of the evidence now; of none it is 0."""
+        return EProcess(1.0, self.count, self.log_begun).log_wealth
 
 
 class TooMuch(Struct, frozen=True, array_like=True):
@@ -51,7 +59,8 @@ def after(evidence: Evidence, rule: ConstraintRule, costs: Doubles) -> Evidence:
         rise_log_ratio(costs, Span(0.0, rule.largest), rule.budget, bet_of(rule))
     )
     return Evidence(
-        log_wealth=process.log_wealth,
+        count=process.count,
+        log_begun=process.log_begun,
         highest=process.highest,
         violations=evidence.violations + int((costs > rule.budget).sum()),
     )
@@ -91,4 +100,4 @@ def costs_of(
 
 
 def _process(evidence: Evidence, rule: ConstraintRule) -> EProcess:
-    return EProcess(rule.alpha, evidence.log_wealth, evidence.highest)
+    return EProcess(rule.alpha, evidence.count, evidence.log_begun, evidence.highest)

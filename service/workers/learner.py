@@ -5,6 +5,9 @@
 A policy is trained by one process at a time (`nacre:lease:learner:<policy>`); several learners share
 the policies among them, and each takes over what another leaves. They must share the folder of
 checkpoints, or the one that takes over begins from what the replay stream still holds.
+
+Several processes that torchrun started are one learner: the first is all that is said here, and leads the others
+(`service.workers.follower`), which compute what it computes.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from agent_core.errors import AgentCoreError
+from agent_core.errors import AgentCoreError, RankLostError
+from agent_core.training.parallel import Ranks
 from service.clock import now_ms
 from service.learning.jobs import fail_current
+from service.learning.lead import Lead, leading
 from service.learning.model import Place
 from service.learning.repository import LearningRepository
 from service.learning.schemas import LearnerStatus
@@ -34,11 +39,12 @@ from service.settings import Settings
 from service.workers.heartbeat import beat
 from service.workers.lease import Lease
 from service.workers.pause import pause
+from service.workers.ranks import are_several, own_device
 from service.workers.repository import LeaseRepository
 
 log = structlog.get_logger(__name__)
 
-_NICE: Final = 5
+NICE: Final = 5
 """On a machine that it shares with the API, answering goes before learning (see nice(2))."""
 _RETRY_S: Final = 0.2
 _REFUSED_RETRY_S: Final = 5.0
@@ -46,18 +52,43 @@ _REFUSED_RETRY_S: Final = 5.0
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Trains until `stop` is set, after everybody else on this machine has had its turn."""
-    os.nice(_NICE)
+    os.nice(NICE)
     # Programs that were compiled once are found again after a restart, wherever checkpoints are kept.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.checkpoints / "compiled"))
-    await train_all(settings, stop)
+    if are_several():
+        await _lead_all(settings, stop)
+    else:
+        await train_all(settings, stop)
 
 
-async def train_all(settings: Settings, stop: asyncio.Event) -> None:
+async def _lead_all(settings: Settings, stop: asyncio.Event) -> None:
+    """The same together with the other processes; ends this one when one of them is lost."""
+    ranks, losses = Ranks.joined(device_of(settings.device)), list[Exception]()
+    log.info("rank_joined", rank=ranks.rank, ranks=ranks.count)
+    try:
+        async with leading(ranks) as lead:
+            await train_all(settings, stop, lead)
+    except* RankLostError as lost:
+        losses.append(lost)
+    if losses:
+        action = "ending; what the checkpoints do not have is learned again after a new start"
+        log.error("rank_lost", reason=_first(losses[0]), action=action)
+        raise SystemExit(1)
+
+
+def _first(error: Exception) -> str:
+    """What a group of errors, perhaps of groups, began with."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
+
+
+async def train_all(settings: Settings, stop: asyncio.Event, lead: Lead | None = None) -> None:
     """Trains every policy, those that appear later too, until `stop` is set."""
     torch.set_num_threads(1)
     client = Redis.from_url(settings.redis_url, socket_timeout=5.0, socket_connect_timeout=2.0)
     with ThreadPoolExecutor(1, thread_name_prefix="arithmetic") as arithmetic:
-        place = Place(arithmetic, device_of(settings.device), settings.checkpoints)
+        place = Place(arithmetic, device_of(settings.device), settings.checkpoints, lead)
         async with client, asyncio.TaskGroup() as tasks:
             tasks.create_task(beat(settings.heartbeat, stop))
             known: set[str] = set()
@@ -71,10 +102,16 @@ async def train_all(settings: Settings, stop: asyncio.Event) -> None:
 
 
 def device_of(name: str) -> torch.device:
-    """`auto` is the GPU if there is one; else a name that torch knows, such as `cpu` or `cuda:1`."""
+    """`auto` is the GPU if there is one; else a name that torch knows, such as `cpu` or `cuda:1`. Each of several
+    processes has a GPU to itself.
+
+    Raises:
+        ConfigError: there are not enough of them.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    return own_device(device) if are_several() else device
 
 
 async def _policies(client: Redis) -> list[str]:
@@ -129,6 +166,8 @@ class Trainer:
             if self._session is not None:
                 await self._session.step()
             self._is_failing = False
+        except RankLostError:
+            raise  # what is in memory is not whole, and nothing more can be learned here
         except (RedisError, OSError) as error:
             await self._retry(error)
         except AgentCoreError as error:

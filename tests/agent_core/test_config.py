@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -368,6 +369,70 @@ def test_any_json_is_accepted_or_refused_as_a_config(
 )
 def test_a_conflict_is_named_with_its_fix(data: dict[str, Any], path: str, message: str) -> None:
     assert _problems(data) == {path: message}
+
+
+_NOISE = {"kind": "gaussian", "sigma": 0.2, "final_sigma": 1e-4, "decay_transitions": 10}
+
+
+@pytest.mark.parametrize(
+    ("side", "exploration", "path", "message"),
+    [
+        (
+            1e6,
+            _NOISE,
+            "actions",
+            "the volume is 10^384; a density, such as 1 / volume, lies between 1e-300 and 1e300; "
+            "use other units, in which sides are nearer to 1",
+        ),
+        (1e-6, {"kind": "none"}, "actions", "the volume is 10^-384; .*"),
+        # At its peak 1 / (sqrt(2 pi) * sigma * 0.0005) in each of 64: 1e300 with a sigma of 0.0164.
+        (
+            1e-3,
+            _NOISE,
+            "exploration.final_sigma",
+            r"noise of 0.0001 has densities above 1e300 here; use at least 0.016, or .* longer",
+        ),
+        (
+            1e-3,
+            {"kind": "warm_up", "then": {"kind": "gaussian", "sigma": 0.01}},
+            "exploration.then.sigma",
+            "noise of 0.01 has densities above 1e300 here; use at least 0.016, .*",
+        ),
+    ],
+)
+def test_a_box_of_64_dimensions_without_numbers_for_its_densities_is_refused(
+    side: float, exploration: dict[str, Any], path: str, message: str
+) -> None:
+    (problem,) = _problems(_in_a_box([0.0] * 64, [side] * 64, exploration)).items()
+
+    assert problem[0] == path
+    assert re.fullmatch(message.replace("10^", r"10\^"), problem[1])
+
+
+def test_noise_that_float32_cannot_follow_is_refused() -> None:
+    # Next to a million float32 numbers are 1/16 apart, and half of this box is 1/2.
+    assert _problems(_in_a_box([1e6], [1e6 + 1], {"kind": "gaussian", "sigma": 0.1})) == {
+        "exploration.sigma": "noise of 0.1 is finer than the steps of float32 here; "
+        "use at least 0.12, or a box that is nearer to 0"
+    }
+
+
+@pytest.mark.parametrize("side", [0.02, 1.0, 4e4])
+def test_64_dimensions_are_no_problem_by_themselves(side: float) -> None:
+    sigma = 1e-4 if side >= 1 else 1e-3
+    config = _in_a_box([-side / 2] * 64, [side / 2] * 64, {"kind": "gaussian", "sigma": sigma})
+
+    assert parse_agent_config(config).box is not None
+
+
+def _in_a_box(low: list[float], high: list[float], exploration: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "observation": {"kind": "vector", "dim": 1},
+        "actions": {"kind": "box", "low": low, "high": high},
+        "policy_learner": {"kind": "td3"},
+        "exploration": exploration,
+        "replay": {"kind": "fifo"},
+    }
 
 
 def test_conflicts_are_reported_together_with_malformed_fields() -> None:

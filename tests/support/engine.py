@@ -1,4 +1,4 @@
-"""Updates of any learner as the engine is given them: a step, and batches whose sets are all of one size."""
+"""Updates of any learner as the engine is given them: a step, and batches."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def small(config_class: type[Any], **options: Any) -> Any:
     return config_class(**{k: v for k, v in (sizes | options).items() if k in known})
 
 
-def work_of(config: Any, count: int = 3) -> Work:
+def work_of(config: Any, count: int = 3, *, is_ragged: bool = False) -> Work:
     """`count` updates of a fresh learner, or, of an on-policy one, what it asks a runner for first."""
     spec = spec_of(config)
     learner = config.build_learner(config.build_policy(spec), spec)
-    batch = batch_of(config, count)
+    batch = batch_of(config, count, is_ragged=is_ragged)
     return (
         _asked(learner, batch)
         if "on_policy" in config.capabilities
@@ -50,11 +50,12 @@ def work_of(config: Any, count: int = 3) -> Work:
     )
 
 
-def batch_of(config: Any, count: int) -> TransitionBatch:
-    """The rows of `count` updates."""
+def batch_of(config: Any, count: int, *, is_ragged: bool = False, seed: int = 0) -> TransitionBatch:
+    """The rows of `count` updates. `is_ragged`: their sets have from 1 to 5 actions, else all have as many."""
     spec = spec_of(config)
-    made = made_up(count * ROWS, spec=spec)
-    return collate(made if spec.box else _of_one_size(made), spec, torch.device("cpu"))
+    made = made_up(count * ROWS, seed, spec)
+    is_left = is_ragged or spec.box is not None
+    return collate(made if is_left else _of_one_size(made), spec, torch.device("cpu"))
 
 
 def _of_one_size(transitions: Sequence[Transition], size: int = 4) -> list[Transition]:

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import save_file
 
 from agent_core.replay.fifo import FifoConfig
@@ -32,11 +31,11 @@ def weights_after(kind: str, ranks: Ranks | None) -> dict[str, torch.Tensor]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    ranks = Ranks.joined()
+    ranks = Ranks.joined(torch.device("cpu"))
     weights = weights_after(sys.argv[1], ranks)
     if ranks.rank == 0:
         save_file(weights, Path(sys.argv[2]))
-    dist.destroy_process_group()
+    ranks.leave()
 
 
 if __name__ == "__main__":

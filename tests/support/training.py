@@ -9,6 +9,7 @@ async with open_studio(client, folder, bandit()) as studio:
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -172,12 +173,22 @@ async def open_studio(
 
 def start_learner(children: Children, studio: Studio) -> Child:
     """The learner as a process, which a test may kill."""
+    return children.nacre("learner", environment=_told(studio))
+
+
+def start_ranks(children: Children, studio: Studio, *options: str) -> Child:
+    """The learner as several processes of torchrun, which is the child and takes `options`."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", *options]
+    program = ["-m", "service.cli", "learner"]
+    return children.spawn([*torchrun, *program], name="torchrun", environment=_told(studio))
+
+
+def _told(studio: Studio) -> dict[str, str]:
     settings = studio.settings
-    environment = {
+    return {
         "REDIS_URL": settings.redis_url,
         "NACRE_ARTEFACTS": str(settings.artefacts),
         "NACRE_CHECKPOINTS": str(settings.checkpoints),
         "NACRE_LEASE_S": str(settings.lease_s),
         "NACRE_DEVICE": "cpu",
     }
-    return children.nacre("learner", environment=environment)

@@ -19,6 +19,7 @@ from agent_core.interfaces import Splittable, Update
 from agent_core.policy_learners.parts import LearnsInBatches, Part
 from agent_core.training.engine.batches import rebuilt, tensors_of
 from agent_core.training.engine.capture import Function, captured, record_on_gpu
+from agent_core.training.engine.products import DECOMPOSITIONS, keep_sums_apart
 
 _Batch = TypeVar("_Batch", bound=Splittable)
 UpdateStep = Callable[[Any], Update]
@@ -93,14 +94,18 @@ def traced(
     def program(*arguments: torch.Tensor) -> list[torch.Tensor]:
         left = iter(arguments)
         for part, size in zip(parts, sizes, strict=True):
-            part.unroll([next(left) for _ in range(size)])
+            part.rebase([next(left) for _ in range(size)])
         made = [step(one) for one in rebuilt(batches, left).split(count)]
         names[:] = [list(update.metrics) for update in made]
         errors = [update.errors for update in made if update.errors is not None]
         return [_metrics(made), *errors]
 
     example = [tensor.clone() for tensor in state_of(owner_of(step))] + tensors_of(batches)
-    graph = make_fx(program)(*[tensor.clone() for tensor in example])
+    on_host = not example[0].is_cuda
+    decompositions = DECOMPOSITIONS if on_host else {}
+    graph = make_fx(program, decompositions)(*[tensor.clone() for tensor in example])
+    if on_host:
+        keep_sums_apart(graph)
     for node in graph.graph.nodes:
         node.meta.clear()  # what the tracer knew of shapes belongs to it alone; the compiler asks again
     return graph, names, example

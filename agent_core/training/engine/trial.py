@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from agent_core.interfaces import Splittable, Update
+from agent_core.training.engine.batches import in_room, room_of
 from agent_core.training.engine.program import (
     Program,
     UpdateStep,
@@ -25,11 +26,12 @@ _log = logging.getLogger(__name__)
 
 
 class Form(NamedTuple):
-    """A way to make updates. `program`: None for calls of the learner's own method. `speed`: over that of
-    the plain form."""
+    """A way to make updates. `program`: None for calls of the learner's own method. `room`: for how many rows of a
+    table of sets that differ in size the program is, see `room_of`. `speed`: over that of the plain form."""
 
     program: Program | None
     route: Route
+    room: int | None = None
     speed: float = 1.0
 
     @property
@@ -39,7 +41,7 @@ class Form(NamedTuple):
     def run(self, step: UpdateStep, batches: Splittable, count: int) -> list[Update]:
         with routed(self.route):
             if self.program is not None:
-                return self.program.run(owner_of(step), batches)
+                return self.program.run(owner_of(step), in_room(batches, count, self.room))
             return [step(one) for one in batches.split(count)]
 
 
@@ -48,8 +50,10 @@ PLAIN = Form(None, DEFAULT)
 
 def fastest(step: UpdateStep, batches: Splittable, count: int, precision: Precision) -> Form:
     """The fastest of all forms that agree with the plain one; the learner of `step` is left as it is."""
-    built = [None, *_built(step, batches, count)]
-    forms = [Form(program, route) for route in routes(precision) for program in built]
+    room = room_of(batches, count)
+    built = [None, *_built(step, in_room(batches, count, room), count)]
+    ways = [(program, route) for route in routes(precision) for program in built]
+    forms = [Form(program, route, room if program else None) for program, route in ways]
     agreeing = [form for form in forms if _agrees(form, step, batches, count, precision)]
     seconds = _timed(agreeing, step, batches, count)
     best = min(range(len(agreeing)), key=lambda i: seconds[i])

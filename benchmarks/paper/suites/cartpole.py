@@ -15,6 +15,9 @@ PEARL_DQN: Final = {10_000: (269, 272), 20_000: (490, 356), 30_000: (500, 397)}
 """Returns of Pearl 48f1fbb with the same settings, seeds 0 and 1, measured by running it."""
 _SWAP_STEPS: Final = 10
 """The served network is the target network, which moves every 10 updates."""
+_SHORT: Final = {"kind": "fifo", "capacity": 2_000}
+"""SARSA values the policy that chose the next actions in its replay. With the paper's 50,000 transitions these are
+those of all past policies; chosen after that was seen."""
 _POLICY_STEPS: Final = 100_000
 """At a learning rate of 1e-4, policies learn slowly."""
 
@@ -28,11 +31,13 @@ def _value_based(request: Request) -> list[Arm]:
     online = Online(_environment, request.steps or STEPS, _SWAP_STEPS, greedy=10)
     deep = {"exploration": {"kind": "deep"}}
     value_based = settings.value_based
+    sarsa = value_based(cartpole, "deep_sarsa", target_mix=0.1)
     return [
         Arm("DQN", value_based(cartpole, "dqn"), online),
         Arm("double DQN", value_based(cartpole, "dqn", double=True), online),
         Arm("dueling DQN", value_based(cartpole, "dqn", dueling=True), online),
-        Arm("SARSA", value_based(cartpole, "deep_sarsa", target_mix=0.1), online),
+        Arm("SARSA", sarsa, online),
+        Arm("SARSA, replay of 2,000", sarsa | {"replay": _SHORT}, online),
         Arm("bootstrapped DQN", value_based(cartpole, "bootstrapped_dqn") | deep, online),
     ]
 

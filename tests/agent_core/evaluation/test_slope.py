@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from agent_core.evaluation.continuous import kernel_weights, triangular
+from agent_core.evaluation.continuous import kernel_weights
 from agent_core.evaluation.moments import Moments, plain
 from agent_core.evaluation.slope import chosen
 from agent_core.evaluation.terms import importance
@@ -53,7 +53,7 @@ def test_a_kernel_is_as_wide_as_the_rewards_allow(
             Moments.of(
                 importance(
                     reward(action[:, 0]),
-                    kernel_weights(action, target, density, triangular, np.array([width])),
+                    kernel_weights(action, target, density, np.array([width])),
                 )
             )
         )

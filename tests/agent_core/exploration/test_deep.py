@@ -35,7 +35,7 @@ def test_over_episodes_actions_are_picked_as_often_as_their_probability_says() -
     # 20,000 episodes: a standard error below 0.0036.
     episodes = [seed_of(str(number), "") for number in range(20_000)]
 
-    picks = [Deep().pick(_SCORES, episode) for episode in episodes]
+    picks = [Deep().pick(_SCORES, episode, experience=0) for episode in episodes]
 
     shares = np.bincount(picks, minlength=3) / len(picks)
     np.testing.assert_allclose(shares, _probabilities(_SCORES), atol=0.015)
@@ -45,7 +45,7 @@ def test_over_episodes_actions_are_picked_as_often_as_their_probability_says() -
 def test_an_episode_never_picks_what_has_no_probability(episode: int, seed: int) -> None:
     scores = ActionScores(np.zeros(4), members=np.vstack([_MEMBERS, np.full(4, -9.0)]))
 
-    assert _probabilities(scores, seed)[Deep().pick(scores, episode)] > 0
+    assert _probabilities(scores, seed)[Deep().pick(scores, episode, experience=0)] > 0
 
 
 @given(episode=st.integers(0, 2**64 - 1))
@@ -54,7 +54,7 @@ def test_an_episode_keeps_to_its_member_in_every_state(episode: int) -> None:
     states = [np.where(np.arange(4) == member, 1.0, -1.0) for member in range(4)]
     scores = [ActionScores(np.zeros(2), members=np.stack([s, np.zeros(4)])) for s in states]
 
-    assert [Deep().pick(one, episode) for one in scores].count(0) == 1
+    assert [Deep().pick(one, episode, experience=0) for one in scores].count(0) == 1
 
 
 def test_it_needs_members_and_keeps_to_one() -> None:

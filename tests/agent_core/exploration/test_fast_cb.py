@@ -51,6 +51,16 @@ def test_it_grows_greedier_with_the_square_root_of_experience() -> None:
     assert (new, old) == (pytest.approx(1 / 4), pytest.approx(1 / 22))
 
 
+def test_rewards_of_another_range_are_shares_of_it() -> None:
+    scores = ActionScores(np.array([-8.0, -2.0]))
+
+    config = FastCbConfig(scale=2, reward_range=(-10, 10))
+    wide = config.build().probabilities(scores, experience=0, seed=0)
+
+    # Losses (10 + 8) / 20 = 0.9 and 0.6: 0.6 / (2 * 0.6 + 2 * 0.3) = 1/3.
+    assert wide == pytest.approx([1 / 3, 2 / 3])
+
+
 def test_with_a_small_loss_it_explores_less_than_square_cb() -> None:
     scores = ActionScores(np.array([0.98, 0.5, 0.4]))
 

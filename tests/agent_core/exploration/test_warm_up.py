@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent_core.agent import Agent, seed_of
 from agent_core.config import parse_agent_config
 from agent_core.errors import ConfigError
+from agent_core.exploration.deep import DeepConfig
 from agent_core.exploration.thompson import ThompsonConfig
 from agent_core.exploration.ucb import UcbConfig
 from agent_core.exploration.warm_up import BoxWarmUp, WarmUpConfig
-from agent_core.types import ActionScores, Box, Floats
+from agent_core.types import ActionScores, ActionSet, Box, Floats
+from tests.support.fixed_policy import FixedPolicy
 
 _SCORES = ActionScores(np.array([0.0, 3.0, 1.0, 2.0]), np.zeros((4, 1)))
 
@@ -71,12 +74,82 @@ def test_a_warm_up_of_a_warm_up_is_refused_with_the_place() -> None:
         )
 
 
-def test_an_exploration_that_keeps_to_an_opinion_for_an_episode_is_refused() -> None:
-    class _Consistent(UcbConfig):
-        is_consistent = True
+# Two actions, four members: three like the first, one the second.
+_MEMBERS = np.array([[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 
-    with pytest.raises(ValueError, match="without a warm-up"):
-        WarmUpConfig(then=_Consistent())
+
+def test_while_it_warms_up_no_opinion_is_kept_and_after_that_one_for_each_episode() -> None:
+    warm = WarmUpConfig(transitions=10, then=DeepConfig())
+    module, scores = warm.build(), ActionScores(_MEMBERS.mean(axis=1), members=_MEMBERS)
+
+    picks = [module.pick(scores, seed_of(str(n), ""), experience=10) for n in range(400)]
+
+    assert warm.is_consistent
+    assert not WarmUpConfig(then=UcbConfig()).is_consistent
+    assert module.pick(scores, 1, experience=9) is None
+    # A standard error of 0.022.
+    assert picks.count(0) / 400 == pytest.approx(0.75, abs=0.08)
+
+
+@pytest.mark.parametrize(("experience", "floor"), [(9, 0.0), (9, 0.1), (10, 0.0), (10, 0.1)])
+@pytest.mark.parametrize("has_episodes", [True, False])
+def test_before_and_after_actions_are_played_as_often_as_the_log_says(
+    experience: int, floor: float, has_episodes: bool
+) -> None:
+    agent = _deep_agent(experience, min_propensity=floor)
+    state, actions = np.zeros(1, np.float32), ActionSet(("a", "b"), _MEMBERS_OF_FEATURES)
+
+    decisions = [
+        agent.act(
+            state,
+            actions,
+            agent.prepare(actions),
+            seed=seed_of(str(n), "decision"),
+            episode=seed_of(str(n), "episode") if has_episodes else None,
+        )
+        for n in range(20_000)
+    ]
+
+    # The better of two, in 3 of 4 members: 0.5, or 0.75 mixed with a floor of 0.1 for each of the two.
+    expected = 0.5 if experience < 10 else 0.8 * 0.75 + 0.1 if floor else 0.75
+    played = [d.index for d in decisions].count(0) / len(decisions)
+    assert decisions[0].probabilities == pytest.approx([expected, 1 - expected])
+    assert {d.propensity for d in decisions} <= set(decisions[0].probabilities.tolist())
+    # A standard error below 0.0036.
+    assert played == pytest.approx(expected, abs=0.015)
+
+
+def test_an_episode_that_lives_through_the_warm_up_goes_on_with_its_member() -> None:
+    state, actions = np.zeros(1, np.float32), ActionSet(("a", "b"), _MEMBERS_OF_FEATURES)
+    cold, warm = _deep_agent(9), _deep_agent(10)
+
+    def played(agent: Agent) -> set[int]:
+        prepared = agent.prepare(actions)
+        return {
+            agent.act(state, actions, prepared, seed=seed, episode=1).index for seed in range(20)
+        }
+
+    assert played(cold) == {0, 1}
+    assert len(played(warm)) == 1
+
+
+# The first feature is the value, which `FixedPolicy` adds to what each member thinks besides.
+_MEMBERS_OF_FEATURES = np.hstack([np.zeros((2, 1)), _MEMBERS]).astype(np.float32)
+
+
+def _deep_agent(experience: int, **changes: Any) -> Agent:
+    config = parse_agent_config(
+        {
+            "observation": {"kind": "vector", "dim": 1},
+            "actions": {"kind": "vector", "dim": 5},
+            "max_actions": 2,
+            "policy_learner": {"kind": "bootstrapped_dqn"},
+            "exploration": {"kind": "warm_up", "transitions": 10, "then": {"kind": "deep"}},
+            "replay": {"kind": "fifo"},
+            **changes,
+        }
+    )
+    return Agent(config, FixedPolicy(has_spread=True), experience=experience)
 
 
 def test_what_was_written_is_read_back() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_core.functional.boxes import inner_limits
+from agent_core.functional.boxes import float32_step, inner_limits
 from agent_core.types import Box
 
 
@@ -34,3 +34,9 @@ def test_limits_are_shared_and_cannot_be_written_to() -> None:
 
     assert not low.flags.writeable
     assert not high.flags.writeable
+
+
+def test_far_from_zero_float32_numbers_are_a_share_of_the_box_apart() -> None:
+    # Next to 2^20 they are 2^-3 apart, an eighth of half of this side; next to 1 they are 2^-23 apart.
+    assert float32_step(Box((0.0, 2.0**20), (1.0, 2.0**20 + 2))) == 0.125
+    assert float32_step(Box((-1.0,), (1.0,))) == 2.0**-23

@@ -10,6 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_core.functional.policy_gradient import entropies, expectations, log_probabilities
+from agent_core.functional.ragged import largest_part, room_for, with_room
 from agent_core.functional.segments import (
     at_rows,
     segment_argmax,
@@ -19,6 +21,7 @@ from agent_core.functional.segments import (
     segment_sum,
     spread,
 )
+from agent_core.policy_learners.value_based.cql import conservatism
 from agent_core.types import RaggedActions
 from tests.support.learners import sets_of
 
@@ -157,4 +160,81 @@ def test_a_box_is_spread_over_as_ragged_sets_are_gradients_included(
         pull = values.detach().reshape(-1, *[1] * len(shape))
         found.append((rows, *torch.autograd.grad((pull * rows).sum(), per_set)))
 
+    torch.testing.assert_close(found[1], found[0])
+
+
+_HUGE = st.sampled_from([0.0, 1e30, -1e30, float("inf"), float("-inf")])
+_RAGGED = st.lists(st.lists(st.floats(-100, 100, width=32), max_size=4), min_size=1, max_size=5)
+
+
+@pytest.mark.parametrize("reduction", [segment_sum, segment_max, segment_mean])
+@given(members=_RAGGED, beyond=st.lists(_HUGE, min_size=1, max_size=3))
+def test_rows_of_no_set_have_no_part_in_any(
+    reduction: _Reduction, members: list[list[float]], beyond: list[float]
+) -> None:
+    sizes, real = [len(one) for one in members], [v for one in members for v in one]
+    found = []
+    for table in (real, real + beyond):
+        values = torch.tensor(table, requires_grad=True)
+        reduced = reduction(values, with_room(sets_of(*sizes), 1, len(table)))
+        pull = torch.arange(1.0, len(sizes) + 1)
+        (gradient,) = torch.autograd.grad((pull * reduced).sum(), values)
+        assert not gradient[len(real) :].any()
+        found.append((reduced, gradient[: len(real)]))
+
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_the_best_row_is_never_one_of_no_set() -> None:
+    # As above, and two rows beyond; no row is 7 then.
+    beyond, sets = torch.tensor([9.0, -1.0]), with_room(_SETS, count=1, room=7)
+
+    assert segment_argmax(torch.cat([_VALUES, beyond]), sets).tolist() == [0, 7, 3]
+
+
+def _softmax_mean(values: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
+    return segment_sum(segment_softmax(values, sets) * values, sets)
+
+
+def _entropy(values: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
+    return entropies(log_probabilities(values, sets), sets)
+
+
+def _soft_value(values: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
+    return expectations(values, log_probabilities(values, sets), sets)
+
+
+def _above_the_last(values: torch.Tensor, sets: RaggedActions) -> torch.Tensor:
+    return conservatism(values, sets, (sets.offsets[1:] - 1).clamp(min=0))
+
+
+_WHOLE = st.lists(
+    st.lists(st.lists(st.floats(-1e4, 1e4, width=32), max_size=4), min_size=2, max_size=2).filter(
+        any
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""Parts of two sets, of which one has an action."""
+
+
+@pytest.mark.parametrize("function", [_softmax_mean, _entropy, _soft_value, _above_the_last])
+@given(parts=_WHOLE)
+def test_in_room_sets_have_the_numbers_and_gradients_that_they_have_without(
+    function: _Reduction, parts: list[list[list[float]]]
+) -> None:
+    sets = sets_of(*[len(one) for part in parts for one in part])
+    values = torch.tensor([[v] for part in parts for one in part for v in one])
+    room, found = room_for(largest_part(sets, len(parts))), []
+
+    for is_roomy in (False, True):
+        leaf = values.clone().requires_grad_()
+        whole = replace(sets, features=leaf)
+        whole = with_room(whole, len(parts), room) if is_roomy else whole
+        reduced = torch.cat([function(p.features[:, 0], p) for p in whole.split(len(parts))])
+        is_known = (sets.lengths() > 0).float()
+        total = (is_known * torch.nan_to_num(reduced, neginf=0.0)).sum()
+        found.append((total, *torch.autograd.grad(total, leaf)))
+
+    assert found[1][1].isfinite().all()
     torch.testing.assert_close(found[1], found[0])

@@ -24,17 +24,15 @@ from agent_core.types import Doubles
 _UNIT = Span(0.0, 1.0)
 
 
-def test_a_bad_window_warns_and_the_third_of_five_trips() -> None:
+def test_the_third_bad_window_of_five_trips() -> None:
     state = Repeats.start(needed=3, of=5)
-    seen = []
+    trips = []
     for is_bad in (True, False, True, False, True, False, False):
         state = state.after(is_bad)
-        seen.append((state.is_warning, state.is_tripped))
+        trips.append(state.is_tripped)
 
-    warnings, trips = zip(*seen, strict=True)
-    assert warnings == (True, False, True, False, True, False, False)
     # The first has left the last five at the sixth.
-    assert trips == (False, False, False, False, True, False, False)
+    assert trips == [False, False, False, False, True, False, False]
 
 
 def test_three_windows_in_a_row_are_three_of_three() -> None:
@@ -69,14 +67,37 @@ def test_an_e_detector_adds_one_and_multiplies() -> None:
     assert state.is_tripped
 
 
-def test_wealth_is_the_product_and_its_peak_trips() -> None:
-    state = EProcess(alpha=0.1).after(np.log([4.0, 3.0, 0.01]))
+def test_wealth_is_the_sum_over_where_harm_may_begin_and_its_peak_trips() -> None:
+    state = EProcess(alpha=0.18).after(np.log([4.0, 3.0, 0.01]))
 
-    # 4, 12 and 0.12.
-    assert math.exp(state.log_wealth) == pytest.approx(0.12)
-    assert math.exp(state.highest) == pytest.approx(12.0)
-    assert state.is_tripped
-    assert not EProcess(alpha=0.1).after(np.log([4.0, 2.0])).is_tripped
+    # What is left after t ratios is 1 / (1 + ln(1 + t)): 1, .590616, .476505, .419060; so the shares that begin
+    # are .409384, .114111, .057445. Begun: 4 * .409384 = 1.637535; 3 (1.637535 + .114111) = 5.254939;
+    # .01 (5.254939 + .057445) = .053124. With what is left: 2.22815, 5.73144 and .47218.
+    assert math.exp(state.log_wealth) == pytest.approx(0.47218, abs=1e-5)
+    assert math.exp(state.highest) == pytest.approx(5.73144, abs=1e-5)
+    assert state.is_tripped  # at 1 / .18 = 5.56
+    assert not EProcess(alpha=0.17).after(np.log([4.0, 3.0, 0.01])).is_tripped  # at 5.88
+
+
+def test_the_shares_of_all_beginnings_sum_to_1() -> None:
+    # Ratios of 1 leave the sum where it is: at 1, however long.
+    state = EProcess(alpha=0.1).after(np.zeros(100_000))
+
+    assert math.exp(state.log_wealth) == pytest.approx(1.0)
+    assert math.exp(EProcess(alpha=0.1).log_wealth) == 1.0
+
+
+def test_harm_after_a_long_good_time_is_seen_within_some_thousand_decisions() -> None:
+    random = np.random.default_rng(3)
+    good = random.binomial(1, 0.05, 100_000).astype(np.float64)
+    harm = random.binomial(1, 0.15, 4_000).astype(np.float64)
+
+    state = EProcess(0.05).after(rise_log_ratio(good, _UNIT, 0.1, 0.54))
+
+    # Harm adds .15 ln 1.486 + .85 ln .946 = .0122 a decision. What is needed is ln 20 + ln 1e5 + 2 ln(1 + ln 1e5)
+    # = 19.6, so 1,600 decisions on average. A single product had lost 3,300 and would need 270,000.
+    assert not state.is_tripped
+    assert state.after(rise_log_ratio(harm, _UNIT, 0.1, 0.54)).is_tripped
 
 
 @pytest.mark.parametrize("state", [Cusum(9.0), EDetector(1e9), EProcess(1e-9)])

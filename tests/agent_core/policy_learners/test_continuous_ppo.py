@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from agent_core.functional.policy_gradient import log_of_propensity
 from agent_core.networks.perceptrons import StateNetwork
 from agent_core.policy_learners.actor_critic.continuous_ppo import ContinuousPpoConfig, box_chances
 from agent_core.policy_learners.box import TruncatedGaussianPolicy
@@ -125,10 +126,31 @@ def test_the_value_loss_is_half_the_mean_square() -> None:
     assert value_loss(_critic(), judged).item() == pytest.approx(0.045)
 
 
-def test_a_density_that_float32_rounds_to_zero_spoils_nothing() -> None:
+def test_in_64_dimensions_the_log_keeps_the_ratio_of_one() -> None:
+    spec = ProblemSpec(1, 64, 1, box=Box((-0.1,) * 64, (0.1,) * 64))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        policy = TruncatedGaussianPolicy(spec, (8,))
+    torch.nn.init.constant_(policy.actor.raw_std, -1.0)
+    scorer, state = policy.scorer(), np.array([0.3], np.float32)
+    steps = [
+        _step(0.3, 0.0, 0.0, actions=ActionSet(("box",), action[None]), propensity=density)
+        for action, density in (scorer.draw(state, seed) for seed in range(9))
+    ]
+
+    batch = collate(steps, spec, _CPU)
+
+    # Far more than the 3e38 that a float32 holds, and yet each decision has the density that it was drawn with.
+    now = policy.actor.log_density(batch.state, batch.chosen_features())
+    assert float(batch.propensity.min()) > 1e100
+    torch.testing.assert_close(now, log_of_propensity(batch.propensity), atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("density", [1e-60, 1e-300, 1e300])
+def test_a_density_that_no_float32_holds_spoils_nothing(density: float) -> None:
     config = ContinuousPpoConfig(hidden=(4,), epochs=1)
     learner: Any = config.build_learner(config.build_policy(_LINE), _LINE)
-    step = _step(1.0, 1.0, 2.0, terminated=True, propensity=1e-60)
+    step = _step(1.0, 1.0, 2.0, terminated=True, propensity=density)
     rollout = Rollout(collate([step, step], _LINE, _CPU), torch.tensor([0, 1, 2]))
 
     updates = learner.learn_rollout(rollout, torch.Generator().manual_seed(0), one_by_one)

@@ -91,16 +91,16 @@ def test_loaded_moments_are_copies() -> None:
     assert other.training_state()["steps"].item() == 2.0
 
 
-def test_unrolled_it_takes_the_same_step_on_what_it_was_given() -> None:
-    step, unrolled = _step(1.0), _step(1.0)
-    untouched = unrolled.weights.flat
-    given = [[tensor.clone() for tensor in part.state] for part in (unrolled.weights, unrolled)]
-    unrolled.weights.unroll(given[0])
-    unrolled.unroll(given[1])
+def test_rebased_it_takes_the_same_step_on_what_it_was_given() -> None:
+    step, rebased = _step(1.0), _step(1.0)
+    untouched = rebased.weights.flat
+    given = [[tensor.clone() for tensor in part.state] for part in (rebased.weights, rebased)]
+    rebased.weights.rebase(given[0])
+    rebased.rebase(given[1])
 
     for _ in range(3):
         _descend(step)
-        _descend(unrolled)
+        _descend(rebased)
 
     torch.testing.assert_close([one.detach() for one in given[0]], step.weights.state)
     torch.testing.assert_close(given[1], step.state)

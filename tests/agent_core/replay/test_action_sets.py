@@ -86,6 +86,32 @@ def test_sets_come_out_one_after_the_other() -> None:
     assert features[:, 0].tolist() == [3, 3, 3, 2, 2, 3, 3, 3]
 
 
+def test_the_place_of_a_set_is_where_its_rows_lie_in_the_arena() -> None:
+    store = ActionSetStore(2)
+    two, three = _intern(store, _features(2, 2), _features(3, 3))
+
+    starts, sizes = store.places(_ids(three, store.empty, two))
+
+    # Two rows lie first, three after them; the empty set has no place.
+    assert (starts[0], starts[2], sizes.tolist()) == (2, 0, [3, 0, 2])
+    assert store.arena[: store.used, 0].tolist() == [2, 2, 3, 3, 3]
+
+
+def test_rows_are_written_once_and_when_sets_are_moved_it_is_to_another_arena() -> None:
+    store = ActionSetStore(2)
+    held, seen = _intern(store, *(_features(n, 50) for n in range(3))), []
+
+    for n in range(3, 20):
+        arena, written = store.arena, store.arena[: store.used].copy()
+        store.release(_ids(held.pop(0)))
+        held += _intern(store, _features(n, 50))
+        np.testing.assert_array_equal(arena[: len(written)], written)
+        seen.append(store.arena is arena)
+
+    # 256 rows hold five sets of 50. Two are alive when a sixth comes, so every third of the 17 finds no room.
+    assert seen == [True, True, False] * 5 + [True, True]
+
+
 def test_a_set_is_dropped_with_its_last_reference_and_its_id_is_used_again() -> None:
     store = ActionSetStore(2)
     first, _ = _intern(store, _features(1, 3), _features(1, 3))

@@ -151,3 +151,9 @@ def test_numbers_that_are_not_finite_are_found_wherever_they_stand(
 
 def test_a_number_that_float32_cannot_hold_is_not_finite() -> None:
     assert are_finite(block_of([a_transition(reward=1e39)], _SETS)).tolist() == [False]
+
+
+def test_a_density_may_be_more_than_float32_can_hold() -> None:
+    dense, endless = (a_transition(propensity=density) for density in (1e57, np.inf))
+
+    assert are_finite(block_of([dense, endless], _SETS)).tolist() == [True, False]

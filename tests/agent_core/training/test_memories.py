@@ -80,7 +80,7 @@ class _AttentiveConfig(ReplayConfig):
     room: ClassVar[int] = 8
 
     def build(self, spec: ProblemSpec, device: torch.device) -> _Attentive:
-        return _Attentive(PackedRows(spec, device, capacity=self.room))
+        return _Attentive(PackedRows(spec, capacity=self.room))
 
 
 class _Pairs:

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from agent_core.errors import ConfigError
+from agent_core.policy_learners.actor_critic.reinforce import ReinforceConfig
+from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.safety.reward_constrained import RewardConstrainedConfig
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.training.parallel import Ranks
@@ -58,3 +60,18 @@ def test_what_is_moved_by_more_than_gradients_is_refused(is_constrained: bool) -
             safety_config=safety,
             ranks=Ranks(0, 2),
         )
+
+
+def test_what_learns_from_whole_episodes_is_refused() -> None:
+    """An episode of 5 steps has no halves."""
+    config = ReinforceConfig()
+
+    with pytest.raises(ConfigError, match=r"whole episodes.*train it in one process"):
+        AgentLearner(config, None, ScheduleConfig(), spec_of(config), ranks=Ranks(0, 2))
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused() -> None:
+    config, schedule = DqnConfig(), ScheduleConfig(batch_size=64)
+
+    with pytest.raises(ConfigError, match=r"agent\.schedule\.batch_size: 64 .*use a multiple of 3"):
+        AgentLearner(config, None, schedule, spec_of(config), ranks=Ranks(0, 3))

@@ -170,3 +170,37 @@ async def test_metrics_tell_how_many_wait_how_long_and_how_they_ended(
     assert metric("nacre_approvals_pending") == 2
     assert metric("nacre_approval_age_seconds") == pytest.approx(30, abs=10)
     assert metric("nacre_approvals_total", state="rejected") == before + 1
+
+
+async def test_a_held_decision_counts_once_as_what_it_became(
+    desk: Desk, runner: Callable[..., ApprovalRunner]
+) -> None:
+    def counted() -> dict[str, float]:
+        return {
+            became: REGISTRY.get_sample_value(
+                "nacre_held_decisions_total", {"policy": "home", "became": became}
+            )
+            or 0.0
+            for became in ("human", "fallback", "void")
+        }
+
+    before = counted()
+    asked_before(desk, LATE_MS)
+    await desk.ask("late")
+    asked_before(desk, 0)
+    for name in ("good", "bad", "open"):
+        await desk.ask(name)
+    await desk.ask("answered", ANSWER)  # the fallback acted at once: it was never held
+    for name, verdict in (("good", "approved"), ("bad", "rejected"), ("answered", "approved")):
+        await desk.end(name, verdict)  # type: ignore[arg-type]
+    working = runner()
+
+    await working.step()
+    await working.step()
+
+    after = counted()
+    assert {name: after[name] - before[name] for name in after} == {
+        "human": 1,  # good
+        "fallback": 2,  # bad and late
+        "void": 0,
+    }

@@ -341,7 +341,7 @@ LOGGED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("density", "kept"), [(2.5, 2.5), (None, CERTAIN_DENSITY)])
+@pytest.mark.parametrize(("density", "kept"), [(2.5, 2.5), (1e57, 1e57), (None, CERTAIN_DENSITY)])
 async def test_a_logged_continuous_action_reaches_the_learner(
     api: httpx.AsyncClient, put: Put, redis_client: Redis, density: float | None, kept: float
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from service.decisions.replay import replay
@@ -142,6 +143,38 @@ async def test_more_than_may_wait_are_answered_at_once(api: httpx.AsyncClient, p
 
     assert statuses[202] == 1
     assert statuses[200] == 199
+
+
+async def test_a_held_decision_counts_once_as_held_and_not_as_its_fallback(
+    api: httpx.AsyncClient, put: Put
+) -> None:
+    await put(_policy("hold"))
+
+    statuses = Counter(answer.status_code for answer in await _answers(api, 200))
+    await _answers(api, 200)  # the same ids again
+
+    assert statuses[202] > 0
+    assert _counted("nacre_decisions_total", reason="held") == statuses[202]
+    assert _counted("nacre_decisions_total", reason="fallback") == 0
+    assert _counted("nacre_fallbacks_total", why="approval") == 0
+    assert _counted("nacre_decisions_replayed_total") == 200
+
+
+async def test_what_is_answered_because_too_many_wait_counts_as_the_fallback(
+    api: httpx.AsyncClient, put: Put
+) -> None:
+    await put(_policy("hold", most_pending=1))
+
+    reasons = Counter(answer.json().get("reason", "held") for answer in await _answers(api, 200))
+
+    assert reasons["fallback"] > 0
+    for reason in ("held", "fallback"):
+        assert _counted("nacre_decisions_total", reason=reason) == reasons[reason]
+    assert _counted("nacre_fallbacks_total", why="approval") == reasons["fallback"]
+
+
+def _counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, {"policy": "home", **labels}) or 0.0
 
 
 async def test_a_policy_that_is_not_sure_asks(api: httpx.AsyncClient, put: Put) -> None:

@@ -142,6 +142,18 @@ def test_rewards_can_be_weighed_anew(offline: Settings, tmp_path: Path) -> None:
     assert "`dwell_s` has no weight" in whys[1]
 
 
+def test_components_with_commas_in_their_names_are_weighed_in_json(
+    offline: Settings, tmp_path: Path
+) -> None:
+    rows = [_row(i) | {"components": {"click,late": 1.0}} for i in range(30)]
+    log = _write(tmp_path / "log.jsonl", rows)
+
+    report = _report(offline, tmp_path, "uniform", log, weights='{"click,late": 3}')
+
+    assert report["logged"] == pytest.approx(3.0)
+    assert report["reward_weights"] == {"click,late": 3.0}
+
+
 def test_a_period_is_cut_out(offline: Settings, tmp_path: Path) -> None:
     log = _write(tmp_path / "log.jsonl", [_row(i) for i in range(60)])
 
@@ -174,6 +186,8 @@ def test_a_policy_file_says_how_rows_are_encoded(offline: Settings, tmp_path: Pa
         ("logged", {"effective_rows": 3}, "`$.effective_rows`"),
         ("logged", {"baseline": "good"}, "neither a number nor `logged`"),
         ("logged", {"weights": "click"}, "`click` is no weight"),
+        ("logged", {"weights": "click,late=1"}, 'for a name with a comma: {"click": 1}'),
+        ("logged", {"weights": '{"click": "1"}'}, "write a component and a number"),
         ("logged", {"weights": "click=1e300"}, "<= 1000000000000.0"),
         ("logged", {"delta": 1e-17}, "`$.delta`"),
         ("logged", {"since": "2026-01-31"}, "write a time with its zone"),

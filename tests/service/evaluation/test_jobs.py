@@ -166,7 +166,7 @@ async def test_a_worker_evaluates_the_live_log_in_a_process_of_its_own(
 async def test_a_job_that_no_command_line_can_ask_fails_and_harms_nobody(
     shop: Shop, jobs: EvaluationRepository
 ) -> None:
-    job_id = await jobs.ask(shop.keys, ask("uniform", weights={"a\0": 1.0}), "shop")
+    job_id = await jobs.ask(shop.keys, ask("uniform\0"), "shop")
 
     async with _runner(shop, jobs) as runner:
         job = await _until(runner, jobs, job_id, "failed")

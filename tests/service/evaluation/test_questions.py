@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidError
+from service.evaluation.command import parsed_weights
 from service.evaluation.constraints import parsed
 from service.evaluation.errors import EvaluationError
 from service.evaluation.estimators import DEFAULTS, ESTIMATORS, Family, chosen_estimators
@@ -83,7 +84,7 @@ def test_the_uniform_target_keeps_to_what_was_allowed() -> None:
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("behaviour", "give the probabilities of all actions"),
+        ("behaviour", "give the probabilities of all actions, .* or evaluate a version"),
         ("logged", "add them, or evaluate another target"),
     ],
 )
@@ -94,9 +95,10 @@ def test_a_target_that_the_log_must_bring_says_what_is_missing(target: str, prob
         named(target).answer(step)
 
 
-def test_there_is_no_uniform_policy_over_continuous_actions() -> None:
-    with pytest.raises(ValueError, match="name a version"):
-        named("uniform").answer(steers(1, np.zeros(1))[0])
+@pytest.mark.parametrize("target", ["uniform", "behaviour"])
+def test_over_continuous_actions_only_versions_can_be_asked(target: str) -> None:
+    with pytest.raises(ValueError, match="over continuous actions; name a version, with --greedy"):
+        named(target).answer(steers(1, np.zeros(1))[0])
 
 
 def test_versions_are_named_with_or_without_their_policy() -> None:
@@ -162,12 +164,21 @@ def test_a_request_becomes_a_command_line() -> None:
         "--policy=home",
         "--baseline=-0.5",
         "--estimators=dr,ips",
-        "--weights=click=1.0,dwell_s=0.01",
+        '--weights={"click":1.0,"dwell_s":0.01}',
         "--constraint=cost<=0.1",
         "--greedy",
         "--json=/x/report.json",
     } <= set(written)
     assert not any(one.startswith("--since") for one in written)
+
+
+def test_weights_mean_the_same_to_a_job_whatever_their_components_are_called() -> None:
+    weights = {"click,late": 1.0, "a=b": 2.0, "{": 3.0, "\0": 4.0}
+
+    written = arguments(ask("7", weights=weights), Path("report.json"))
+
+    (option,) = [one for one in written if one.startswith("--weights=")]
+    assert parsed_weights(option.removeprefix("--weights=")) == weights
 
 
 def test_nothing_that_a_client_sends_can_be_an_option() -> None:

@@ -144,7 +144,7 @@ def test_a_busier_schedule_asks_for_no_updates_on_account_of_the_past() -> None:
     schedule = ONE_BY_ONE | {"updates_per_transition": 10}
     busier = parse_policy(with_agent(sequential(), schedule=schedule))
 
-    training = training.reconfigured(busier, CPU)
+    training = training.reconfigured(busier)
     training.take(block([Entry("91-0", entries(busier, 1)[0].data)], 91), NOBODY)
 
     assert training.updates == 26 + 10

@@ -102,6 +102,42 @@ def test_limits_that_hold_nothing_are_refused(rule: dict[str, Any], path: str) -
     assert path in {problem.path for problem in caught.value.problems}
 
 
+_FAST = {"kind": "fast_cb", "reward_range": [0, 5]}
+
+
+@pytest.mark.parametrize(
+    ("exploration", "reward", "problem"),
+    [
+        ({"kind": "square_cb"}, {}, r"reward.range: is missing, and 'square_cb'.*\[0, 1\]"),
+        (
+            {"kind": "square_cb"},
+            {"range": [0, 40]},
+            r"agent.exploration.reward_range: is \[0, 1\], but .*\[0, 40\].*use \[0, 40\]",
+        ),
+        (_FAST, {"range": [1, 5], "default": -1}, r"is \[0, 5\], but .*\[-1, 5\]"),
+        ({"kind": "warm_up", "then": _FAST}, {}, "reward.range: is missing, and 'fast_cb'"),
+        (
+            {"kind": "warm_up", "then": _FAST},
+            {"range": [0, 9]},
+            r"agent.exploration.then.reward_range: .*use \[0, 9\]",
+        ),
+    ],
+)
+def test_gaps_are_weighed_by_a_range_that_is_declared(
+    exploration: dict[str, Any], reward: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        parse_policy(with_agent(bandit(reward=reward), exploration=exploration))
+
+
+@pytest.mark.parametrize("exploration", [{"kind": "square_cb", "reward_range": [0, 9]}, _FAST])
+def test_a_range_that_holds_all_rewards_may_be_wider(exploration: dict[str, Any]) -> None:
+    # Several rewards of one decision are added up, so it earns more than each of them.
+    document = with_agent(bandit(reward={"range": [1, 3]}), exploration=exploration)
+
+    assert parse_policy(document).reward.range == (1, 3)
+
+
 def test_what_transitions_share_changes_with_how_rewards_become_numbers_and_with_nothing_else() -> (
     None
 ):

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Put
-from tests.support.policies import bandit
+from tests.support.policies import bandit, sequential, with_agent
 
 BODY: dict[str, Any] = {
     "decision_id": "theirs",
@@ -64,3 +64,16 @@ async def test_an_action_that_was_not_available_is_refused(
     response = await api.post("/v1/shadow", json=BODY | {"action_id": "z"})
 
     assert (response.status_code, response.json()["code"]) == (422, "ActionNotShown")
+
+
+async def test_a_policy_with_a_history_is_asked_through_act_which_knows_the_episode(
+    api: httpx.AsyncClient, put: Put
+) -> None:
+    await put(with_agent(sequential(), history={"kind": "stacking", "window": 3}))
+
+    response = await api.post("/v1/shadow", json=BODY)
+
+    [problem] = response.json()["errors"]
+    assert (response.status_code, problem["pointer"]) == (422, "/policy")
+    assert "`mode: shadow`" in problem["detail"]
+    assert (await api.get("/v1/decisions/theirs")).status_code == 404

@@ -78,14 +78,16 @@ def test_the_bet_is_that_of_the_widest_costs_at_the_budget() -> None:
     assert bet_of(ConstraintRule(budget=0.1)) == pytest.approx(0.5405405)
 
 
-def test_evidence_is_the_product_of_what_each_cost_says() -> None:
+def test_evidence_sums_what_costs_say_since_each_moment_at_which_harm_may_begin() -> None:
     rule = ConstraintRule(budget=0.1)
 
     evidence = after(Evidence(), rule, np.array([1.0, 0.0]))
 
-    # ln(1 + .540541 * .9) + ln(1 - .540541 * .1) = .396415 - .055570
-    assert evidence.log_wealth == pytest.approx(0.340845, abs=1e-5)
-    assert evidence.highest == pytest.approx(0.396415, abs=1e-5)
+    # The costs say 1 + .540541 * .9 = 1.486487 and 1 - .540541 * .1 = .945946. With the shares .409384 and .114111
+    # that begin, and .590616 and .476505 that have not: 1.486487 * .409384 + .590616 = 1.199160, and
+    # .945946 (.608544 + .114111) + .476505 = 1.160097.
+    assert math.exp(evidence.log_wealth) == pytest.approx(1.160097, abs=1e-5)
+    assert math.exp(evidence.highest) == pytest.approx(1.199160, abs=1e-5)
     assert evidence.violations == 1
 
 
@@ -102,7 +104,7 @@ def test_a_constraint_is_broken_once_its_evidence_was_high_enough() -> None:
     rule = ConstraintRule(budget=0.1, alpha=0.05)
 
     assert not is_broken(Evidence(highest=math.log(19.9)), rule)
-    assert is_broken(Evidence(log_wealth=-5.0, highest=math.log(20.1)), rule)
+    assert is_broken(Evidence(count=9, log_begun=-5.0, highest=math.log(20.1)), rule)
 
 
 def test_policies_that_just_keep_their_budget_are_seldom_tripped() -> None:
@@ -115,6 +117,17 @@ def test_policies_that_just_keep_their_budget_are_seldom_tripped() -> None:
 
     # Ville: 5 % at most. Of 400 runs that is 20, and 20 + 3 * 4.4 with chance.
     assert sum(is_broken(one, rule) for one in runs) <= 33
+
+
+def test_a_policy_that_goes_bad_after_a_long_good_time_is_tripped() -> None:
+    rule = ConstraintRule(budget=0.1, alpha=0.05)
+    random = np.random.default_rng(1)
+    good = after(Evidence(), rule, (random.random(50_000) < 0.05).astype(np.float64))
+
+    gone_bad = after(good, rule, (random.random(4_000) < 0.15).astype(np.float64))
+
+    assert not is_broken(good, rule)
+    assert is_broken(gone_bad, rule)
 
 
 def test_batches_make_no_difference_to_evidence() -> None:

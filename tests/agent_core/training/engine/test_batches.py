@@ -9,9 +9,16 @@ import torch
 
 from agent_core.replay.fifo import FifoConfig
 from agent_core.training.collate import block_of, collate
-from agent_core.training.engine.batches import form_of, is_ragged, rebuilt, tensors_of
+from agent_core.training.engine.batches import (
+    form_of,
+    in_room,
+    longest_table,
+    rebuilt,
+    room_of,
+    tensors_of,
+)
 from agent_core.types import ProblemSpec, TransitionBatch
-from tests.support.learners import BOX_SPEC, SPEC, made_up
+from tests.support.learners import BOX_SPEC, SPEC, made_up, sets_of
 
 
 def _batch(rows: int, spec: ProblemSpec = SPEC, seed: int = 0) -> TransitionBatch:
@@ -53,8 +60,8 @@ def test_sets_of_one_size_and_ragged_ones_are_told_apart() -> None:
     ragged = replace(batch, actions=replace(batch.actions, width=None))
 
     assert form_of(ragged) != form_of(batch)
-    assert is_ragged(ragged)
-    assert not is_ragged(batch)
+    assert (longest_table(ragged), room_of(ragged, 1)) == (8, 8)
+    assert (longest_table(batch), room_of(batch, 1)) == (0, None)
 
 
 @pytest.mark.parametrize("spec", [SPEC, BOX_SPEC])
@@ -66,4 +73,36 @@ def test_without_anything_to_do_next_a_batch_is_not_ragged(spec: ProblemSpec) ->
 
     batch = replay.sample(8, torch.Generator())
 
-    assert (batch.next_actions.width, is_ragged(batch)) == (0, False)
+    assert (batch.next_actions.width, room_of(batch, 1)) == (0, None)
+
+
+def test_sets_of_different_sizes_are_of_one_form_however_many_actions_they_have() -> None:
+    one, other = _batch(8), _batch(8, seed=1)
+
+    assert len(one.actions.features) != len(other.actions.features)
+    assert form_of(one) == form_of(other)
+
+
+def test_all_tables_of_all_parts_get_the_room_that_the_largest_needs() -> None:
+    batch = _batch(8)
+    batch = replace(batch, actions=sets_of(1, 2, 3, 3), next_actions=sets_of(1, 1, 4, 5))
+
+    # 3 and 6 actions now, 2 and 9 next: 10 is the first size that holds 9.
+    room = room_of(batch, 2)
+    whole = in_room(batch, 2, room)
+
+    assert room == 10
+    assert len(whole.actions.features) == len(whole.next_actions.features) == 20
+    shapes = {part.features.shape for part in whole.actions.split(2) + whole.next_actions.split(2)}
+    assert shapes == {(10, 1)}
+
+
+def test_a_table_whose_sets_are_of_one_size_stays_as_it_is() -> None:
+    batch = _batch(8)
+    batch = replace(batch, actions=replace(sets_of(*[3] * 8), width=3))
+
+    whole = in_room(batch, 1, room_of(batch, 1))
+
+    assert whole.actions is batch.actions
+    assert whole.next_actions is not batch.next_actions
+    assert in_room(whole, 1, None) is whole

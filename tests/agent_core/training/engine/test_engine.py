@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from agent_core.policy_learners.value_based.dqn import DqnConfig
-from agent_core.training.collate import collate
-from agent_core.training.engine.batches import form_of
-from agent_core.training.engine.engine import UpdateEngine
+from agent_core.training.engine import engine as engine_module
+from agent_core.training.engine.batches import form_of, room_of
+from agent_core.training.engine.engine import Kind, UpdateEngine
 from agent_core.types import TransitionBatch
 from tests.support.engine import SlowLearner, as_it_is, batch_of
-from tests.support.learners import SPEC, fingerprint, made_up, one_by_one
+from tests.support.learners import fingerprint, one_by_one, sets_of
 
 _COUNT = 3
 
@@ -105,15 +107,50 @@ def test_blocks_that_end_a_period_elsewhere_are_another_matter(batches: Transiti
     assert learner.calls == 2 * _COUNT
 
 
-def test_sets_of_different_sizes_stay_plain() -> None:
+def test_sets_of_different_sizes_are_made_by_programs_for_tables_of_one_size() -> None:
     engine, learner = UpdateEngine(0), SlowLearner()
-    ragged = collate(made_up(6), SPEC, torch.device("cpu"))
+    blocks = {seed: batch_of(DqnConfig(), _COUNT, is_ragged=True, seed=seed) for seed in range(6)}
+    rooms = {seed: room_of(block, _COUNT) for seed, block in blocks.items()}
+
+    for block in blocks.values():
+        engine.run(learner.update, block, _COUNT)
+    forms = engine.settle()
+    for block in blocks.values():
+        engine.run(learner.update, block, _COUNT)
+
+    assert {kind.room for kind in forms} == set(rooms.values())
+    assert len(forms) < len(blocks)
+    assert all(form.program is not None and form.room == kind.room for kind, form in forms.items())
+    assert learner.calls == len(blocks) * _COUNT
+
+
+def test_programs_are_made_for_a_few_sizes_of_tables_and_the_rest_stays_plain(
+    monkeypatch: pytest.MonkeyPatch, batches: TransitionBatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_MOST_ROOMS", 2)
+    engine, learner = UpdateEngine(0), SlowLearner()
+    ragged = [replace(batches, actions=sets_of(*[2] * 23, 2 + extra)) for extra in (8, 16, 32)]
 
     for _ in range(2):
-        engine.run(learner.update, ragged, _COUNT)
+        for block in (*ragged, batches):
+            engine.run(learner.update, block, _COUNT)
+        engine.settle()
 
-    assert engine.settle() == {}
-    assert learner.calls == 2 * _COUNT
+    # Eight sets in a part: 16 actions and those more. The box needs no table.
+    assert [kind.room for kind in engine.settle()] == [24, 32, None]
+    assert learner.calls == 4 * _COUNT + _COUNT
+
+
+def test_long_tables_are_compiled_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, batches: TransitionBatch
+) -> None:
+    engine, learner = UpdateEngine(0), SlowLearner()
+    ragged = replace(batches, actions=sets_of(*[2] * 23, 3))
+    monkeypatch.setattr(engine_module, "_LONG", 16)  # 49 actions in three parts
+
+    engine.run(learner.update, ragged, _COUNT)
+
+    assert {(kind.due, kind.room) for kind in engine.settle()} == {((True,), 16), ((True,), 20)}
 
 
 def test_updates_of_a_large_learner_are_compiled_one_by_one(batches: TransitionBatch) -> None:
@@ -123,4 +160,4 @@ def test_updates_of_a_large_learner_are_compiled_one_by_one(batches: TransitionB
     ((key, form),) = engine.settle().items()
 
     assert form.program is not None
-    assert key == ("update", (True,), form_of(batches.split(_COUNT)[0]))
+    assert key == Kind("update", (True,), form_of(batches.split(_COUNT)[0]), None)

@@ -13,6 +13,7 @@ from agent_core.interfaces import Update
 from agent_core.policy_learners.bandits.neural_linear import NeuralLinearConfig
 from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.safety.reward_constrained import ConstrainedLearner, RewardConstrainedConfig
+from agent_core.training.engine.batches import in_room
 from agent_core.training.engine.engine import UpdateEngine
 from agent_core.training.engine.program import (
     Program,
@@ -22,7 +23,7 @@ from agent_core.training.engine.program import (
     twin_of,
 )
 from agent_core.training.engine.trial import fastest
-from tests.support.engine import Work, batch_of, small, work_of
+from tests.support.engine import ROWS, Work, batch_of, small, work_of
 from tests.support.learners import LEARNERS, SPEC, one_by_one, weights_and_moments
 
 _COUNT, _BLOCKS = 3, 4
@@ -37,6 +38,10 @@ def _kind(config_class: type[Any]) -> str:
 # REINFORCE makes its one step on a rollout by itself: no runner is asked.
 _COMPILED = [c for c in LEARNERS if "gradient" in c.capabilities and _kind(c) != "reinforce"]
 every_learner = pytest.mark.parametrize("config_class", _COMPILED, ids=_kind)
+_OVER_SETS = [config_class for config_class in _COMPILED if "sets" in config_class.capabilities]
+every_learner_over_sets = pytest.mark.parametrize("config_class", _OVER_SETS, ids=_kind)
+_ROOM = 5 * ROWS
+"""Of a part whose sets have up to five actions each."""
 
 
 _Made = dict[Hashable, Program]
@@ -62,14 +67,22 @@ class _Programs:
 
 
 def _assert_same_state(work: Work, wanted: Work, *, is_softmax: bool = False) -> None:
-    """`is_softmax`: the last weight that is served is the bias of all logits. It has no gradient but rounding,
+    """`is_softmax`: the last number that is served is the bias of all logits. It has no gradient but rounding,
     which Adam makes steps of, and what it is does not matter."""
     found = []
     for learner in (owner_of(work.step), owner_of(wanted.step)):
-        served = 0 if learner.served is None else len(learner.served.state)
-        state = state_of(learner)
-        found.append([learner.updates, *state[: served - is_softmax], *state[served:]])
+        served, *others = state_of(learner)
+        found.append([learner.updates, served[:-1] if is_softmax else served, *others])
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def _assert_near(work: Work, wanted: Work) -> None:
+    """For a softmax over sets of a few actions: a unit that is active for all of them adds the same to their logits,
+    so its weights have no gradient but rounding either. What all weights are together must agree."""
+    found, state = (
+        torch.cat([*map(torch.flatten, state_of(owner_of(one.step)))]) for one in (work, wanted)
+    )
+    assert torch.linalg.vector_norm(found - state) < 1e-3 * torch.linalg.vector_norm(state)
 
 
 def _assert_same_updates(found: Sequence[Update], wanted: Sequence[Update]) -> None:
@@ -95,6 +108,48 @@ def test_a_graph_makes_the_same_updates_block_after_block(config_class: type[Any
 
     periods = [name for name in _PERIODS if name in config_class.model_fields]
     assert len(graphs.made) == (2 if periods else 1)
+
+
+@every_learner_over_sets
+def test_updates_are_the_same_in_tables_with_room_to_spare(config_class: type[Any]) -> None:
+    plain = work_of(small(config_class), _COUNT, is_ragged=True)
+    work = plain._replace(
+        step=twin_of(plain.step), batches=in_room(plain.batches, plain.times, _ROOM)
+    )
+
+    for _ in range(_BLOCKS):
+        _assert_same_updates(one_by_one(*work), one_by_one(*plain))
+        _assert_same_state(work, plain, is_softmax="actor" in config_class.capabilities)
+
+
+@every_learner_over_sets
+def test_a_graph_makes_them_there_too(config_class: type[Any]) -> None:
+    plain = work_of(small(config_class), _COUNT, is_ragged=True)
+    work = plain._replace(
+        step=twin_of(plain.step), batches=in_room(plain.batches, plain.times, _ROOM)
+    )
+    graphs = _Programs()
+
+    for _ in range(_BLOCKS):
+        found, wanted = graphs.run(work), one_by_one(*plain)
+        _assert_same_updates(found, wanted)
+        if "actor" in config_class.capabilities:
+            _assert_near(work, plain)
+        else:
+            _assert_same_state(work, plain)
+
+
+@pytest.mark.parametrize("options", [{"double": True}, {"dueling": True}], ids=str)
+def test_one_graph_serves_all_batches_that_fit_in_its_tables(options: dict[str, bool]) -> None:
+    plain = work_of(small(DqnConfig, **options), _COUNT, is_ragged=True)
+    graphs, step = _Programs(), twin_of(plain.step)
+
+    for seed in range(_BLOCKS):
+        batches = batch_of(DqnConfig(), _COUNT, is_ragged=True, seed=seed)
+        work = Work(step, in_room(batches, _COUNT, _ROOM), _COUNT)
+        _assert_same_updates(graphs.run(work), one_by_one(plain.step, batches, _COUNT))
+
+    assert len(graphs.made) == 1
 
 
 @every_learner
@@ -133,10 +188,13 @@ def _constrained() -> ConstrainedLearner:
     return constrained
 
 
+@pytest.mark.parametrize("is_ragged", [False, True])
 @pytest.mark.parametrize("name", ["update", "learn_cost"])
-def test_a_constraint_is_part_of_the_graph(name: str) -> None:
-    plain = Work(getattr(_constrained(), name), batch_of(DqnConfig(), _COUNT), _COUNT)
-    graphs, work = _Programs(), plain._replace(step=twin_of(plain.step))
+def test_a_constraint_is_part_of_the_graph(name: str, is_ragged: bool) -> None:
+    batches = batch_of(DqnConfig(), _COUNT, is_ragged=is_ragged)
+    plain = Work(getattr(_constrained(), name), batches, _COUNT)
+    known = in_room(batches, _COUNT, _ROOM)
+    graphs, work = _Programs(), plain._replace(step=twin_of(plain.step), batches=known)
 
     for _ in range(_BLOCKS):
         found, wanted = graphs.run(work), one_by_one(*plain)
@@ -151,8 +209,11 @@ def test_only_methods_of_learners_can_be_run() -> None:
 
 # What torch's compiler imports is older than torch.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
-def test_with_a_compiler_updates_are_compiled_and_without_one_they_are_the_same() -> None:
-    plain = work_of(small(DqnConfig), 2)
+@pytest.mark.parametrize("is_ragged", [False, True])
+def test_with_a_compiler_updates_are_compiled_and_without_one_they_are_the_same(
+    is_ragged: bool,
+) -> None:
+    plain = work_of(small(DqnConfig), 2, is_ragged=is_ragged)
     work = plain._replace(step=twin_of(plain.step))
 
     form = fastest(*plain, "full")

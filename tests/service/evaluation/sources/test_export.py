@@ -22,7 +22,10 @@ from service.evaluation.errors import EvaluationError
 from service.evaluation.export import write_dsjson, write_jsonl
 from service.evaluation.sources.lines import open_dsjson, open_jsonl
 from service.evaluation.steps import LoggedStep
-from service.policies.encoding import set_of_one
+from service.policies.catalog import CatalogDocument
+from service.policies.config import parse_policy
+from service.policies.encoding import Encoding, set_of_one
+from tests.support.policies import featured
 
 STATE, FEATURES = 3, 2
 _numbers = st.floats(-1e6, 1e6, width=32)
@@ -132,6 +135,34 @@ def test_dsjson_keeps_what_vowpal_wabbit_knows(tmp_path: Path, before: LoggedSte
     assert differences(before, after).keys() - lost <= {"actions", "action", "behaviour"}
 
 
+@pytest.mark.parametrize("name", ["log.jsonl", "log.dsjson"])
+def test_a_policy_does_not_encode_again_what_was_exported(tmp_path: Path, name: str) -> None:
+    """Its features have names, and the file has the numbers that they became."""
+    policy = Encoding(parse_policy(featured()).agent, CatalogDocument(0, {}))
+    write, read = {".jsonl": (write_jsonl, open_jsonl), ".dsjson": (write_dsjson, open_dsjson)}[
+        Path(name).suffix
+    ]
+    before = step(behaviour=np.array([0.5, 0.25, 0.25]))
+
+    write([before], tmp_path / name)
+    source = read(tmp_path / name, policy)
+
+    assert [differences(before, after) for after in source] == [{}]
+    assert source.refused == []
+
+
+def test_a_state_without_numbers_comes_back_from_dsjson(tmp_path: Path) -> None:
+    before = step(
+        state=np.zeros(0, np.float32),
+        actions=ActionSet(("a", "b", "c"), np.zeros((3, 0), np.float32)),
+    )
+
+    write_dsjson([before], tmp_path / "log.dsjson")
+    [after] = open_dsjson(tmp_path / "log.dsjson")
+
+    assert differences(before, after) == {}
+
+
 def test_a_line_for_vowpal_wabbit_puts_the_action_taken_first(tmp_path: Path) -> None:
     behaviour = np.array([0.5, 0.25, 0.25])
 
@@ -156,6 +187,7 @@ def test_a_line_for_vowpal_wabbit_puts_the_action_taken_first(tmp_path: Path) ->
         },
         "p": [0.25, 0.5, 0.25],
         "VWState": {"m": "m@1"},
+        "_encoded": True,
     }
 
 
