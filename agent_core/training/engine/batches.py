@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
@@ -79,7 +81,8 @@ def in_room(batch: _Batch, count: int, room: int | None) -> _Batch:
 def _ragged_in(batch: Any) -> list[RaggedActions]:
     if isinstance(batch, RaggedActions):
         return [batch] if _is_ragged(batch) else []
-    return [sets for value in _values(batch) if is_dataclass(value) for sets in _ragged_in(value)]
+    parts = [value for value in _values(batch) if not isinstance(value, torch.Tensor)]
+    return [sets for part in parts if is_dataclass(part) for sets in _ragged_in(part)]
 
 
 def _is_ragged(value: Any) -> bool:
@@ -91,5 +94,11 @@ def _shape(tensor: torch.Tensor) -> Hashable:
     return tensor.shape, tensor.stride()
 
 
-def _values(batch: Any) -> list[Any]:
-    return [getattr(batch, field.name) for field in fields(batch)]
+def _values(batch: Any) -> tuple[Any, ...]:
+    return _getter(type(batch))(batch)  # type: ignore[arg-type]  # classes can be hashed
+
+
+@lru_cache
+def _getter(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Gets all fields of a dataclass that has two or more: asked anew for every batch, their names took longer."""
+    return attrgetter(*(field.name for field in fields(kind)))
