@@ -63,7 +63,8 @@ def page(results: Sequence[SuiteResult]) -> str:
 _INTRODUCTION: Final = (
     "Written by `python -m benchmarks.paper.report` from `results/`; do not edit. The claims are those of"
     " Zhu et al. 2023. Numbers are means over the seeds, curves have one standard error to both sides;"
-    " that of a single seed is shown as 0."
+    " that of a single seed is shown as 0. Command, date and machine are of the run that measured last; others may"
+    " have measured some of the arms and seeds before."
 )
 
 
