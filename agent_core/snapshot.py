@@ -29,8 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent_core.config import AgentConfig
 from agent_core.errors import SnapshotError
+from agent_core.functional.side_stream import on_host
 from agent_core.interfaces import BoxPolicy, ServedPolicy, TrainingState
-from agent_core.replay.side_stream import on_host
 from agent_core.types import Doubles, Floats, ProblemSpec
 
 FORMAT_VERSION = 1

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from agent_core.replay.side_stream import SideStream
+from agent_core.functional.side_stream import SideStream
 from agent_core.replay.upload import Upload
 
 _Number = TypeVar("_Number", np.float32, np.int64)

@@ -6,7 +6,7 @@ from collections import deque
 
 import torch
 
-from agent_core.replay.side_stream import SideStream
+from agent_core.functional.side_stream import SideStream
 
 
 class Upload:

@@ -23,6 +23,7 @@ import numpy as np
 from agent_core.agent import seed_of
 from agent_core.config import AgentConfig
 from agent_core.interfaces import HistoryModule
+from agent_core.learner import learner_of
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.types import ActionSet, Floats, Transition
 from benchmarks.paper.acting import Acting, Taken, acting_for
@@ -116,7 +117,7 @@ class Session:
         self._history = config.history_module()
         self._acting = acting_for(config, environment)
         self._seat = Seat(environment, self._history, f"{seed}", seed)
-        self.learner = learner_of(config, seed)
+        self.learner = seeded_learner(config, seed)
         self._load()
         self._pending: Transition | None = None
         self.steps = 0
@@ -187,12 +188,10 @@ def _greedy_episode(acting: Acting, seat: Seat) -> Episode:
     return ended
 
 
-def learner_of(config: AgentConfig, seed: int) -> AgentLearner:
+def seeded_learner(config: AgentConfig, seed: int) -> AgentLearner:
     """The learner of a policy file, with another seed."""
     schedule = config.schedule.model_copy(update={"seed": seed})
-    return AgentLearner(
-        config.policy_learner, config.replay, schedule, config.spec, safety_config=config.safety
-    )
+    return learner_of(config.model_copy(update={"schedule": schedule}))
 
 
 def _decision(

@@ -9,29 +9,25 @@ from collections import OrderedDict
 from typing import Any, Final
 
 import msgspec
-from msgspec import structs
 
-from agent_core.types import Floats
 from service import bodies, metrics
-from service.approvals.logic import about_decision, approval_id_of, held_answer
+from service.approvals.logic import approval_id_of, held_answer
 from service.approvals.repository import ApprovalQueue
 from service.approvals.schemas import NewApproval
 from service.clock import now_ms
-from service.decisions import box, logic
-from service.decisions.choice import Assigned, Available
+from service.decisions import making
 from service.decisions.ids import new_id
-from service.decisions.past import FRESH, NO_HISTORY, UNAVAILABLE, Past, kept_after, past_of
+from service.decisions.past import FRESH, NO_HISTORY, UNAVAILABLE, Past, past_of
 from service.decisions.records import (
     RECORD_FORMAT,
     DecisionRecord,
     decode_record,
-    encode_record,
 )
-from service.decisions.repository import DecisionRepository, EpisodePlace, NewDecision
-from service.decisions.schemas import ActRequest, BatchRequest, Reason
+from service.decisions.repository import DecisionRepository, NewDecision
+from service.decisions.schemas import ActRequest, BatchRequest
 from service.errors import InvalidError, Problem, ServiceError
 from service.hot import SPOOLED, Answer, HotRequest, confirmed
-from service.policies.served import Served, ServedSets, Serving
+from service.policies.served import Served, Serving
 from service.policies.store import PolicyStore
 from service.redis_link import UNCONFIRMED, BackpressureError, LinkReplyError
 
@@ -63,7 +59,7 @@ class _Pending(msgspec.Struct, frozen=True, eq=False, gc=False):
     deadline: float
     is_replay: bool = False
     asked: NewApproval | None = None
-    made: _Made | None = None
+    made: making.Made | None = None
 
     @property
     def is_held(self) -> bool:
@@ -93,20 +89,6 @@ class _Asked(msgspec.Struct, frozen=True, eq=False, gc=False):
     body: bytes
     started: float
     question: asyncio.Future[Any] | None
-
-
-class _Made(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """An answer. `taken`: the action as the policy sees it; None where nobody will remember it. `value`: what
-    the policy expects of it; None where it was not asked. `proposal`: the answer if a person agrees; None if
-    nobody is asked. `causes`: why somebody is."""
-
-    response: bytes
-    reason: Reason
-    fallback: str | None
-    taken: Floats | None
-    value: float | None = None
-    proposal: _Made | None = None
-    causes: tuple[str, ...] = ()
 
 
 class ActEndpoint:
@@ -257,8 +239,7 @@ class ActEndpoint:
         deadline = started + _deadline_s(served, request)
         made_ms = now_ms()
         due_ms = made_ms + int(served.config.reward.wait_s * 1000)
-        make = _from_set if isinstance(served, ServedSets) else _from_box
-        made = make(serving, request, decision_id, past, deadline, due_ms)
+        made = making.answered(serving, request, decision_id, past, deadline, due_ms)
         took_us = int((time.perf_counter() - started) * 1e6)
         record = DecisionRecord(
             RECORD_FORMAT,
@@ -274,9 +255,9 @@ class ActEndpoint:
             made.value,
             took_us,
         )
-        new, asked = _new(served, request, past, digest, record, made.taken), None
+        new, asked = making.stored(served, request, past, digest, record, made.taken), None
         if made.proposal is not None:
-            asked = _question(served, request, past, made, new, record, http.principal.name)
+            asked = making.question(served, request, past, made, new, record, http.principal.name)
         confirmed = self._record(served, new, asked)
         pending = _Pending(served, new, made.response, confirmed, deadline, asked=asked, made=made)
         if not pending.is_held:  # what it becomes is known later
@@ -384,53 +365,6 @@ def _deadline_s(served: Served, request: ActRequest) -> float:
     return (request.deadline_ms or served.config.deadline_ms) / 1000
 
 
-def _new(
-    served: Served,
-    request: ActRequest,
-    past: Past,
-    digest: bytes,
-    record: DecisionRecord,
-    taken: Floats | None,
-) -> NewDecision:
-    episode = request.episode
-    return NewDecision(
-        record.decision_id,
-        digest,
-        encode_record(record),
-        "decision",
-        record.deadline_ms,
-        not request.defer_activation,
-        record.made_ms,
-        EpisodePlace(episode.episode_id, episode.step) if episode else None,
-        _kept(served, request, past, taken) if episode else b"",
-    )
-
-
-def _question(
-    served: Served,
-    request: ActRequest,
-    past: Past,
-    made: _Made,
-    otherwise: NewDecision,
-    record: DecisionRecord,
-    requester: str,
-) -> NewApproval:
-    """What a person is asked. `otherwise`, `record`: of what is done without one."""
-    rule, proposal = served.config.approval, made.proposal
-    assert rule is not None, "a proposal comes from a rule"
-    assert proposal is not None, "nobody is asked about nothing"
-    agreed = structs.replace(record, response=proposal.response, value=proposal.value)
-    proposed = _new(served, request, past, otherwise.digest, agreed, proposal.taken)
-    return about_decision(
-        rule,
-        proposed,
-        otherwise,
-        requester=requester,
-        causes=made.causes,
-        at_ms=otherwise.made_ms,
-    )
-
-
 def _holds(served: Served) -> bool:
     rule = served.config.approval
     return rule is not None and rule.is_about_decisions and rule.otherwise == "hold"
@@ -441,75 +375,6 @@ def _held(pending: _Pending, due_ms: int, headers: tuple[tuple[bytes, bytes], ..
     held, address = held_answer(pending.served.config.policy, pending.new.decision_id, due_ms)
     location = (b"location", address.encode())
     return _Reply(_ENCODE(held), (location, *headers), status=202)
-
-
-def _from_set(
-    serving: Serving,
-    request: ActRequest,
-    decision_id: str,
-    past: Past,
-    deadline: float,
-    due_ms: int,
-) -> _Made:
-    encoding = serving.live.encoding
-    if encoding.history is None:
-        state = encoding.observation(request.observation)
-    else:
-        state = encoding.state(request.observation, past.carry)
-    available = logic.available_actions(encoding, request)
-    is_late = time.perf_counter() > deadline
-    assigned = logic.decide(serving, request, decision_id, state, available, is_late=is_late)
-    return _made_of_set(serving, request, decision_id, available, assigned, due_ms, past)
-
-
-def _made_of_set(
-    serving: Serving,
-    request: ActRequest,
-    decision_id: str,
-    available: Available,
-    assigned: Assigned,
-    due_ms: int,
-    past: Past,
-) -> _Made:
-    response = logic.answer(
-        serving.live, request, decision_id, available, assigned, due_ms, past.note
-    )
-    choice, taken, proposal = assigned.choice, None, None
-    if serving.live.encoding.history is not None:
-        taken = available.actions.features[choice.index]
-    if assigned.proposal is not None:
-        proposal = _made_of_set(
-            serving, request, decision_id, available, assigned.proposal, due_ms, past
-        )
-    value = None if choice.value is None else choice.value.item(choice.index)
-    return _Made(
-        _ENCODE(response), choice.reason, choice.fallback, taken, value, proposal, assigned.causes
-    )
-
-
-def _from_box(
-    serving: Serving,
-    request: ActRequest,
-    decision_id: str,
-    past: Past,
-    deadline: float,
-    due_ms: int,
-) -> _Made:
-    state = serving.live.encoding.state(request.observation, past.carry)
-    is_late = time.perf_counter() > deadline
-    assigned = box.decide(serving, request, decision_id, state, is_late=is_late)
-    response = box.answer(serving.live, request, decision_id, assigned, due_ms, past.note)
-    choice = assigned.choice
-    return _Made(_ENCODE(response), choice.reason, choice.fallback, choice.action)
-
-
-def _kept(served: Served, request: ActRequest, past: Past, taken: Floats | None) -> bytes:
-    """What the episode is to remember after this decision; empty without a history or an episode."""
-    encoding, place = served.encoding, request.episode
-    if encoding.history is None or place is None or taken is None:
-        return b""
-    carry = encoding.carry_after(past.carry, request.observation, taken)
-    return kept_after(past, place.step, served.feature_schema, carry)
 
 
 class _BatchProblem(msgspec.Struct, frozen=True):

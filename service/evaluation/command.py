@@ -86,12 +86,12 @@ def parsed_weights(text: str | None) -> dict[str, float] | None:
 
 def _weight(part: str) -> tuple[str, float]:
     name, _, number = part.strip().partition("=")
+    if not name:
+        raise _no_weight(part)
     try:
-        if name:
-            return name, float(number)
+        return name, float(number)
     except ValueError:
-        pass
-    raise _no_weight(part)
+        raise _no_weight(part) from None
 
 
 def _weights_in_json(text: str) -> dict[str, float]:

@@ -9,10 +9,10 @@ import torch
 
 from agent_core.errors import RankLostError
 from agent_core.interfaces import TrainingState
+from agent_core.learner import learner_of
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.training.line import Line
 from agent_core.training.parallel import Ranks
-from service.learning.learners import learner_of
 from service.learning.orders import (
     Build,
     Learn,
@@ -55,8 +55,8 @@ class Follower:
     def _carry_out(self, order: Order, tensors: TrainingState) -> None:
         match order:
             case Build():
-                config = order.config()
-                self.learners[order.learner] = learner_of(config, self._device, self._ranks)
+                learner = learner_of(order.config(), self._device, self._ranks)
+                self.learners[order.learner] = learner
             case Learn():
                 self.learners[order.learner].learn(block_of(tensors))
             case MakeUpdates():

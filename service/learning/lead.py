@@ -22,10 +22,10 @@ import torch
 from agent_core.config import AgentConfig
 from agent_core.errors import RankLostError
 from agent_core.interfaces import ServedPolicy, TrainingState
+from agent_core.learner import learner_of
 from agent_core.training.line import Line
 from agent_core.training.parallel import Ranks
 from agent_core.types import TransitionBlock
-from service.learning.learners import learner_of
 from service.learning.orders import (
     Build,
     Learn,

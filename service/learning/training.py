@@ -24,10 +24,10 @@ import torch
 
 from agent_core.errors import SnapshotError
 from agent_core.interfaces import ServedPolicy
+from agent_core.learner import learner_of
 from agent_core.snapshot import DataRange, PolicySnapshot, TrainingCheckpoint
 from agent_core.types import TransitionBlock
 from service.learning.lead import Lead, LeadingLearner
-from service.learning.learners import learner_of
 from service.policies.config import PolicyConfig
 from service.policies.logic import STRUCTURE
 from service.policies.repository import VersionDescription

@@ -25,11 +25,12 @@ from service.joining.joiner import Watched
 from service.monitoring import gauges, views
 from service.monitoring.encoding import encoded
 from service.monitoring.judge import Alarm, AlarmChange, changes
+from service.monitoring.kept import read_kept
 from service.monitoring.references import Collector
 from service.monitoring.repository import MonitoringRepository
 from service.monitoring.retrainer import Retrainer
 from service.monitoring.rows import sample_of
-from service.monitoring.watching import Verdict, Watching, read_kept
+from service.monitoring.watching import Verdict, Watching
 from service.policies.head import Trip, read_trip
 from service.policies.repository import PolicyMeta, PolicyRepository
 from service.replay.repository import ReplayRepository

@@ -16,7 +16,6 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 import structlog
-from msgspec import Struct
 
 from agent_core.monitoring.detectors import EDetector
 from agent_core.types import Floats
@@ -26,6 +25,7 @@ from service.feedback.logic import RewardEvent
 from service.following.observer import LogEvent
 from service.joining.logic import JoinedEvent
 from service.monitoring.judge import Alarm, Need, judged, needs_of, recovered, silent_in, tripped
+from service.monitoring.kept import Kept, encode_kept
 from service.monitoring.packing import Sums
 from service.monitoring.readings import Reading, finite
 from service.monitoring.rows import Outcome, Sample, Seen, sample_of
@@ -34,7 +34,7 @@ from service.monitoring.signals import Signal
 from service.monitoring.signals.actions import TakenActions
 from service.monitoring.signals.constraints import Constraints
 from service.monitoring.signals.distribution import Distribution, delay_s_of, reward_of
-from service.monitoring.signals.drop import Bet, Drop, bet_of
+from service.monitoring.signals.drop import Drop, bet_of
 from service.monitoring.signals.exploration import Exploration
 from service.monitoring.signals.joins import Joins
 from service.monitoring.signals.latency import Latency
@@ -42,7 +42,7 @@ from service.monitoring.signals.propensity import Propensity
 from service.monitoring.signals.rewards import Rewards
 from service.monitoring.signals.states import StateReference, States
 from service.monitoring.signals.value_error import ValueErrors
-from service.monitoring.windows import PackedSeries, PackedWindow, Series, Window
+from service.monitoring.windows import PackedWindow, Series, Window
 from service.policies.config import PolicyConfig
 from service.policies.head import Trip
 from service.policies.schemas import PolicyEvent
@@ -52,7 +52,6 @@ from service.trips.rule import LatencyTrip, RewardTrip
 log = structlog.get_logger(__name__)
 
 WindowKind = Literal["outcomes", "decisions"]
-_FORMAT: Final = 1
 _PENDING: Final = 1_000
 _WAITING: Final = 20
 """Windows are tens of kilobytes each, and are kept until they are judged."""
@@ -80,65 +79,6 @@ class Verdict:
     readings: Sequence[Reading]
     before: Mapping[str, Alarm]
     after: Mapping[str, Alarm]
-
-
-class Kept(Struct):
-    """All that survives the worker. `declared`: the fingerprint of the policy that it belongs to. `lineage`: of
-    versions, -1 before it is known. `arm`: whose outcomes are judged, of decisions made since `since_ms`. `pending`:
-    samples that are not encoded yet. `detector`: of fallen rewards, as `EDetector` keeps it. `too_much`: single
-    costs nobody looked into yet. `streak`: windows in a row with other states. `asked_ms`: when training
-    was asked for last. `moves`: trips and recoveries that nobody was told of yet. `is_to_forget`: somebody wants another
-    reference. `ended`: alarms that are over, by another declaration or a recovery, and that nobody was told the
-    end of yet."""
-
-    declared: str
-    budget: Budget
-    format: int = _FORMAT
-    lineage: int = -1
-    arm: Literal["live", "fallback"] = "live"
-    since_ms: int = 0
-    pending: list[Sample] = []
-    outcomes: PackedSeries = PackedSeries(None, [])
-    decisions: PackedSeries = PackedSeries(None, [])
-    collecting: dict[str, PackedWindow] = {}
-    last: PackedWindow | None = None
-    alarms: dict[str, Alarm] = {}
-    bet: Bet | None = None
-    detector: tuple[float, float] = (-math.inf, -math.inf)
-    evidence: dict[str, Evidence] = {}
-    too_much: list[TooMuch] = []
-    streak: int = 0
-    asked_ms: int = 0
-    moves: list[PolicyEvent] = []
-    is_to_forget: bool = False
-    ended: dict[str, Alarm] = {}
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Kept).decode
-
-
-def read_kept(state: bytes, config: PolicyConfig) -> Kept:
-    """What was kept, or a new beginning where nothing was, or for a policy that is declared otherwise now."""
-    fresh = Kept(config.fingerprint, Budget(config.monitoring.samples_per_s))
-    if not state:
-        return fresh
-    try:
-        kept = _decode(state)
-    except msgspec.MsgspecError as error:
-        log.warning("watching_begins_anew", policy=config.policy, why=str(error))
-        return fresh
-    if kept.format != _FORMAT:
-        return fresh
-    return kept if kept.declared == config.fingerprint else _redeclared(kept, fresh)
-
-
-def _redeclared(kept: Kept, fresh: Kept) -> Kept:
-    """`fresh`, with what others have yet to be told, and when training was asked for last."""
-    fresh.ended = kept.alarms | kept.ended
-    fresh.moves, fresh.asked_ms = kept.moves, kept.asked_ms
-    fresh.is_to_forget = kept.is_to_forget
-    return fresh
 
 
 class Watching:
@@ -170,7 +110,7 @@ class Watching:
         self.kept.outcomes, self.kept.decisions = self.outcomes.packed(), self.decisions.packed()
         self.kept.collecting = {n: PackedWindow.of(one) for n, one in self._collecting.items()}
         self.kept.last = PackedWindow.of(self._last) if self._last else None
-        return _encode(self.kept)
+        return encode_kept(self.kept)
 
     @property
     def parts(self) -> str:

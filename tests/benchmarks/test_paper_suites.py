@@ -51,8 +51,11 @@ def test_a_suite_judges_what_was_measured_when_it_was_stopped(name: str, labels:
     whole = {arm.name: [outcome] for arm in arms}
 
     for arm in whole:
-        SUITES[name].judge(Measured({arm: [outcome]}))
-        SUITES[name].judge(Measured({k: v for k, v in whole.items() if k != arm}))
+        alone = SUITES[name].judge(Measured({arm: [outcome]}))
+        without = SUITES[name].judge(Measured({k: v for k, v in whole.items() if k != arm}))
+        for finding in (*alone.values(), *without.values()):
+            assert (finding.holds is None) or (finding.measured and finding.reference)
+        assert sum(one.holds is not None for one in alone.values()) < len(whole)
 
 
 @pytest.mark.parametrize("name", SUITES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from agent_core.replay.side_stream import Wait
+from agent_core.functional.side_stream import Wait
 
 DEVICES = [torch.device(name) for name in ("cpu", "cuda")[: 1 + torch.cuda.is_available()]]
 """Those at hand."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 import gymnasium
 
 from benchmarks.paper import settings
-from benchmarks.paper.loop import Session, greedy_episodes, learner_of
+from benchmarks.paper.loop import Session, greedy_episodes, seeded_learner
 from benchmarks.paper.results import Finding, Measured, Outcome, mean, not_run, over_seeds
 from benchmarks.paper.suite import Arm, Environment, Request, Suite, Tick, parsed, why_not
 
@@ -51,7 +51,7 @@ class FromLog:
             if at >= player.steps:
                 player.step(keep=True)
             tick()
-        learner = learner_of(config, seed)
+        learner = seeded_learner(config, seed)
         learner.learn(player.transitions)
         for _ in range(self.steps):
             learner.extra_updates(1)

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent_core.functional.side_stream import side_stream
 from agent_core.history.recurrent import GruConfig
 from agent_core.interfaces import ReplayBuffer
 from agent_core.policy_learners.value_based.dqn import DqnConfig
@@ -23,7 +24,6 @@ from agent_core.replay.mixed import MixedConfig, MixedReplay
 from agent_core.replay.n_step import NStepReplay
 from agent_core.replay.packed_rows import PackedRows
 from agent_core.replay.prioritized import PrioritizedConfig, PrioritizedReplay
-from agent_core.replay.side_stream import side_stream
 from agent_core.training.agent_learner import AgentLearner
 from agent_core.training.collate import block_of
 from agent_core.training.schedule import ScheduleConfig
@@ -87,7 +87,7 @@ def _assert_equal(one: torch.Tensor, other: torch.Tensor, name: str) -> None:
     assert torch.equal(one.cpu(), other.cpu()), name
 
 
-def _draw(size: int, *replays: ReplayBuffer) -> None:
+def _assert_same_draw(size: int, *replays: ReplayBuffer) -> None:
     """The same batch from both, and errors on it."""
     first, second = (one.sample(size, torch.Generator().manual_seed(size)) for one in replays)
     _assert_same(first, second)
@@ -129,7 +129,7 @@ def test_whatever_is_stored_drawn_and_restored_both_forms_agree(
             there.extend(block)
             at += count
         elif step == "draw" and len(host):
-            _draw(count, host, there)
+            _assert_same_draw(count, host, there)
         else:
             saved, other = host.training_state(), there.training_state()
             host.load_training_state(other)
@@ -160,7 +160,7 @@ def test_both_forms_agree_while_the_tables_grow_and_wrap_around(
         block = block_of(stream[start : start + 250], spec)
         for one in (host, there):
             one.extend(block)
-        _draw(64, host, there)
+        _assert_same_draw(64, host, there)
 
 
 def _rows_and_stream(spec: ProblemSpec, count: int) -> tuple[DeviceRows, LateStream]:

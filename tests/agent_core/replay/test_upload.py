@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agent_core.replay.side_stream import AtOnce
+from agent_core.functional.side_stream import AtOnce
 from agent_core.replay.upload import Upload
 from tests.support.late_stream import LateStream
 

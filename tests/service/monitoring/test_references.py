@@ -10,8 +10,9 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from service.monitoring.kept import read_kept
 from service.monitoring.references import MAKING, Collector
-from service.monitoring.watching import Watching, read_kept
+from service.monitoring.watching import Watching
 from service.policies.config import parse_policy
 from service.replay.codec import encode_transition
 from service.replay.repository import ReplayRepository

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.following.observer import LogEvent
+from service.monitoring.kept import read_kept
 from service.monitoring.readings import Reading
 from service.monitoring.signals.states import StateReference
-from service.monitoring.watching import References, Verdict, Watching, read_kept
+from service.monitoring.watching import References, Verdict, Watching
 from service.policies.config import PolicyConfig, parse_policy
 from service.policies.head import Trip
 from tests.support.log_events import START_MS, decision, decisions, outcome, outcomes, reward

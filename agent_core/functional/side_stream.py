@@ -11,8 +11,6 @@ from typing import Protocol, TypeAlias
 
 import torch
 
-from agent_core.interfaces import TrainingState
-
 Wait: TypeAlias = Callable[[], None]
 """Returns once a copy is whole."""
 
@@ -84,7 +82,7 @@ def side_stream(device: torch.device) -> SideStream:
     return GpuStream(device) if device.type == "cuda" else AtOnce(device)
 
 
-def on_host(tensors: Mapping[str, torch.Tensor]) -> TrainingState:
+def on_host(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """`tensors` in host memory, in their order: those that are there as they are, those of the one device
     that others may be on in one copy."""
     there = {name: value for name, value in tensors.items() if value.device.type != "cpu"}
@@ -94,7 +92,7 @@ def on_host(tensors: Mapping[str, torch.Tensor]) -> TrainingState:
     return {**tensors, **fetched(there, side_stream(device))}
 
 
-def fetched(tensors: Mapping[str, torch.Tensor], stream: SideStream) -> TrainingState:
+def fetched(tensors: Mapping[str, torch.Tensor], stream: SideStream) -> dict[str, torch.Tensor]:
     """`tensors`, which are on one device, as parts of one buffer on the host.
 
     They are put together on the device first, as they are now, and cross in one copy: updates that are queued

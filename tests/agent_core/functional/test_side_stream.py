@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from agent_core.functional.side_stream import AtOnce, SideStream, fetched, on_host, side_stream
 from agent_core.interfaces import TrainingState
-from agent_core.replay.side_stream import AtOnce, SideStream, fetched, on_host, side_stream
 from agent_core.snapshot import TrainingCheckpoint
 from tests.support.late_stream import DEVICES, LateStream
 from tests.support.learners import checkpoint
