@@ -12,9 +12,15 @@ from typing import NamedTuple, TypeVar
 from agent_core.interfaces import Splittable, Update
 from agent_core.policy_learners.parts import LearnsInBatches
 from agent_core.training.engine.batches import form_of, longest_table, room_of
-from agent_core.training.engine.program import UpdateStep, owner_of, state_of, twin_of
+from agent_core.training.engine.program import (
+    UpdateStep,
+    owner_of,
+    prepare_compiler,
+    state_of,
+    twin_of,
+)
 from agent_core.training.engine.routing import Precision
-from agent_core.training.engine.trial import PLAIN, Form, fastest
+from agent_core.training.engine.trial import PLAIN, Form, fastest, told
 from agent_core.training.parallel import Ranks
 
 _log = logging.getLogger(__name__)
@@ -100,13 +106,14 @@ class UpdateEngine:
     def _in_background(self, twin: UpdateStep, batches: Splittable, count: int) -> Future[Form]:
         """The fastest form, found on a copy of the learner while that goes on."""
         found: Future[Form] = Future()
+        prepare_compiler()
 
         def find() -> None:
             with self._one_at_a_time:
                 try:
                     found.set_result(fastest(twin, batches, count, self._precision))
                 except Exception as error:  # noqa: BLE001  # a trial must not end a training that works
-                    _log.warning("updates stay plain: a trial failed: %r", error)
+                    _log.warning("updates stay plain: a trial failed: %s", told(error))
                     found.set_result(PLAIN)
 
         # A daemon: a process that ends does not wait for a compiler.

@@ -8,7 +8,9 @@ compiler merges into a few loops: no Python, and no dispatch, is left in it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -67,6 +69,19 @@ class Program:
         return [Update(one, errors[i] if errors else None) for i, one in enumerate(metrics)]
 
 
+@cache
+def prepare_compiler() -> None:
+    """To be called where updates are made, before the compiler works beside them.
+
+    Once in a process it traces a function by replacing `Module.__call__` for a moment, in all threads: an update
+    that is made right then would be taken for a part of that function, and fail.
+    """
+    with suppress(ImportError, AttributeError):  # another version of torch may have no need of it
+        from torch._inductor.loop_body import InterpreterShim
+
+        InterpreterShim._dummy_gm()
+
+
 def programs(step: UpdateStep, batches: Splittable, count: int) -> list[Program]:
     """Takes from seconds to minutes. Destroys the learner of `step`: give it a `twin_of`.
 
@@ -103,7 +118,8 @@ def traced(
     example = [tensor.clone() for tensor in state_of(owner_of(step))] + tensors_of(batches)
     on_host = not example[0].is_cuda
     decompositions = DECOMPOSITIONS if on_host else {}
-    graph = make_fx(program, decompositions)(*[tensor.clone() for tensor in example])
+    with _spelled_out():
+        graph = make_fx(program, decompositions)(*[tensor.clone() for tensor in example])
     if on_host:
         keep_sums_apart(graph)
     for node in graph.graph.nodes:
@@ -112,6 +128,19 @@ def traced(
 
 
 _OPTIONS: dict[str, Any] = {"cpp_wrapper": True}
+
+
+@contextmanager
+def _spelled_out() -> Iterator[None]:
+    """Without oneDNN's kernel of a whole LSTM: compiled, its backward pass fails for want of a workspace, and gates
+    that are spelled out can be merged with what is around them. The setting is one for the whole process;
+    other threads take a slower kernel meanwhile."""
+    backend: Any = torch.backends.mkldnn
+    before, backend.enabled = backend.enabled, False
+    try:
+        yield
+    finally:
+        backend.enabled = before
 
 
 def _parts(learner: LearnsInBatches) -> list[Part]:

@@ -67,9 +67,13 @@ def _built(step: UpdateStep, batches: Splittable, count: int) -> list[Program]:
     try:
         return programs(twin_of(step), batches, count)
     except Exception as error:  # noqa: BLE001  # a compiler may raise anything; the plain form is there
-        reason = str(error).strip().partition("\n")[0]
-        _log.info("updates are not compiled: %s: %s", type(error).__name__, reason)
+        _log.info("updates are not compiled: %s", told(error))
         return []
+
+
+def told(error: Exception) -> str:
+    """Its type and first line: what a compiler raises has the stack of a whole program below."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _agrees(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch._inductor.loop_body import InterpreterShim
+from torch.fx import GraphModule
 
 from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.training.engine import engine as engine_module
 from agent_core.training.engine.batches import form_of, room_of
+from agent_core.training.engine.capture import Function
 from agent_core.training.engine.engine import Kind, UpdateEngine
+from agent_core.training.engine.program import prepare_compiler
 from agent_core.types import TransitionBatch
 from tests.support.engine import SlowLearner, as_it_is, batch_of
 from tests.support.learners import fingerprint, one_by_one, sets_of
@@ -39,6 +46,36 @@ def test_updates_are_plain_until_there_were_enough_of_them(batches: TransitionBa
     assert before == {}
     assert len(engine.settle()) == 1
     assert learner.calls == 9
+
+
+def test_a_compiler_replaces_nothing_in_the_thread_that_makes_updates(
+    batches: TransitionBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracing: list[threading.Thread] = []
+    symbolic_trace = torch.fx.symbolic_trace
+    monkeypatch.setattr(
+        torch.fx,
+        "symbolic_trace",
+        lambda f: tracing.append(threading.current_thread()) or symbolic_trace(f),
+    )
+    monkeypatch.setattr(torch._inductor, "compile", _traces_first)
+    for once in (InterpreterShim._dummy_gm, prepare_compiler):
+        once.cache_clear()
+    engine = UpdateEngine(tune_after_updates=0)
+
+    engine.run(SlowLearner().update, batches, _COUNT)
+    (form,) = engine.settle().values()
+
+    assert form.program is not None
+    assert tracing == [threading.main_thread()]
+
+
+def _traces_first(
+    graph: GraphModule, example: Sequence[torch.Tensor], options: Mapping[str, Any]
+) -> Function:
+    """As torch's compiler, which traces a function before its first program."""
+    InterpreterShim._dummy_gm()
+    return as_it_is(graph, example, options)
 
 
 def test_they_change_to_what_was_built_in_the_background_and_go_on_alike(

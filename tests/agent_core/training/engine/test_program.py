@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from agent_core.interfaces import Update
+from agent_core.networks.recurrent import LstmSummary
 from agent_core.policy_learners.bandits.neural_linear import NeuralLinearConfig
 from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.safety.reward_constrained import ConstrainedLearner, RewardConstrainedConfig
+from agent_core.training.collate import collate
 from agent_core.training.engine.batches import in_room
 from agent_core.training.engine.engine import UpdateEngine
 from agent_core.training.engine.program import (
@@ -24,7 +27,7 @@ from agent_core.training.engine.program import (
 )
 from agent_core.training.engine.trial import fastest
 from tests.support.engine import ROWS, Work, batch_of, small, work_of
-from tests.support.learners import LEARNERS, SPEC, one_by_one, weights_and_moments
+from tests.support.learners import LEARNERS, SPEC, made_up, one_by_one, weights_and_moments
 
 _COUNT, _BLOCKS = 3, 4
 _PERIODS = {"target_period_updates": 2, "actor_period_updates": 2}
@@ -200,6 +203,24 @@ def test_a_constraint_is_part_of_the_graph(name: str, is_ragged: bool) -> None:
         found, wanted = graphs.run(work), one_by_one(*plain)
         _assert_same_updates(found, wanted)
         _assert_same_state(work, plain)
+
+
+# What torch's compiler imports is older than torch.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+def test_an_lstm_is_compiled_with_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    config, spec = small(DqnConfig), replace(SPEC, state_dim=8, summary=LstmSummary(4, dim=3))
+    learner = config.build_learner(config.build_policy(spec), spec)
+    batches = collate(made_up(2 * ROWS, spec=spec), spec, torch.device("cpu"))
+    work = Work(twin_of(learner.update), batches, 2)
+
+    form = fastest(learner.update, batches, 2, "full")
+    for _ in range(_BLOCKS):
+        found, wanted = form.run(*work), one_by_one(learner.update, batches, 2)
+        _assert_same_updates(found, wanted)
+
+    assert (form.program is not None) == (shutil.which("g++") is not None)
+    assert "refused" not in caplog.text
+    assert torch.backends.mkldnn.enabled
 
 
 def test_only_methods_of_learners_can_be_run() -> None:
