@@ -18,7 +18,7 @@ _EPSILON: Final = 1e-8
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """`learning_rate`: above 0. `weight_decay`: share of each weight, times the rate, that a step takes off."""
+    """`learning_rate`: 0 or more. `weight_decay`: share of each weight, times the rate, that a step takes off."""
 
     learning_rate: float
     weight_decay: float

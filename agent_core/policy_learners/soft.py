@@ -35,6 +35,7 @@ class SoftConfig(PolicyLearnerConfig):
     later is worth. `target_mix`: in (0, 1], how far target critics move at each update. `target_entropy`:
     what the temperature holds the entropy to, in nats for each dimension of the unit box; below log(2),
     the entropy of the uniform distribution. `initial_temperature`: in units of the reward.
+    `temperature_learning_rate`: that of the networks if not given; 0 keeps the temperature as it is.
     """
 
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
@@ -44,6 +45,7 @@ class SoftConfig(PolicyLearnerConfig):
     target_mix: float = Field(default=0.005, gt=0, le=1)
     target_entropy: float = Field(default=-1.0, lt=0.69)
     initial_temperature: float = Field(default=1.0, gt=0)
+    temperature_learning_rate: float | None = Field(default=None, ge=0)
 
     def build_policy(self, spec: ProblemSpec) -> SquashedGaussianPolicy:
         return SquashedGaussianPolicy(spec, self.hidden)
@@ -132,9 +134,12 @@ class SoftLearner(LearnsInBatches):
         self._critic_weights = Weights(self._critics)
         self._target_weights = Weights(self._target_critics)
         rate, norm = config.learning_rate, config.max_gradient_norm
+        temperature_rate = config.temperature_learning_rate
         self._actor_step = adam_of(actor, rate, norm)
         self._critic_step = adam_of(self._critic_weights, rate, norm)
-        self._temperature_step = adam_of(temperature, rate, norm)
+        self._temperature_step = adam_of(
+            temperature, rate if temperature_rate is None else temperature_rate, norm
+        )
         super().__init__(
             actor,
             {

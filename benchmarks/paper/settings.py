@@ -55,14 +55,16 @@ def value_based(environment: gymnasium.Env[Any, Any], kind: str, **options: Any)
 def policy_based(environment: gymnasium.Env[Any, Any], kind: str) -> dict[str, Any]:
     """B.2.1: learning rate 1e-4, one episode at a time, or batches of 32 for `discrete_sac`.
 
-    PPO's ratio stays between 0.9 and 1.1. Discrete SAC tunes its temperature, which the paper fixes to 0.1.
+    PPO's ratio stays between 0.9 and 1.1; how often it goes through what, the paper leaves open, and Pearl's own
+    script (48f1fbb, pearl/utils/scripts/benchmark_config.py) says: 50 batches of 32 for every 200 steps, eight epochs.
+    Discrete SAC tunes its temperature, which the paper fixes to 0.1.
     """
     learner: dict[str, Any] = {"kind": kind, **_SMALL, "learning_rate": 1e-4, **_OWN.get(kind, {})}
     is_on_policy = kind != "discrete_sac"
     return {
         **sized(environment),
         "policy_learner": learner,
-        "replay": {"kind": "episodic", "rollout_transitions": 1} if is_on_policy else _FIFO,
+        "replay": _EPISODES | _CUT.get(kind, {}) if is_on_policy else _FIFO,
         "schedule": _EACH_STEP,
         "exploration": {"kind": "propensity"},
     }
@@ -80,8 +82,10 @@ def continuous(environment: gymnasium.Env[Any, Any], kind: str, **options: Any) 
     }
 
 
+_EPISODES: Final = {"kind": "episodic", "rollout_transitions": 1}
+_CUT: Final = {"ppo": {"cut_after": 200}}
 _OWN: Final[dict[str, dict[str, Any]]] = {
     "reinforce": {"baseline_learning_rate": 1e-4},
-    "ppo": {"critic_learning_rate": 1e-4, "clip": 0.1},
+    "ppo": {"critic_learning_rate": 1e-4, "clip": 0.1, "epochs": 8, "minibatch_size": 32},
     "discrete_sac": {"initial_temperature": 0.1},
 }

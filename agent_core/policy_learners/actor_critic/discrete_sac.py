@@ -38,7 +38,8 @@ class DiscreteSacConfig(PolicyLearnerConfig):
     `hidden`: widths of the layers of actor and critics. `discount`: in [0, 1], what a reward one step later
     is worth. `target_mix`: in (0, 1], how far the target critics move towards the trained ones in each
     update. `target_entropy_share`: of log(number of available actions), what the temperature steers for.
-    `initial_temperature`: reward per nat of entropy before anything is learned.
+    `initial_temperature`: reward per nat of entropy before anything is learned; at a
+    `temperature_learning_rate` of 0 also afterwards.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
@@ -48,7 +49,7 @@ class DiscreteSacConfig(PolicyLearnerConfig):
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
     discount: float = Field(default=0.99, ge=0, le=1)
     learning_rate: float = Field(default=3e-4, gt=0)
-    temperature_learning_rate: float = Field(default=3e-4, gt=0)
+    temperature_learning_rate: float = Field(default=3e-4, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
     max_gradient_norm: float = Field(default=10.0, gt=0)
     target_mix: float = Field(default=0.005, gt=0, le=1)

@@ -1,13 +1,15 @@
 """Continuous control (Zhu et al. 2023, figure 3, settings of appendix B.2.2), beside stable-baselines3.
 
-Where stable-baselines3 is installed, its SAC, DDPG and TD3 play the same steps with the same networks, batches and
-replay; otherwise those arms say that it is missing.
+Where stable-baselines3 is installed, its SAC, DDPG and TD3 play the same steps with the same networks, rates, batches
+and replay; otherwise those arms say that it is missing. As there, one rate serves actor and critic, no gradient is
+clipped, the temperature of SAC is tuned, and actions are uniform until learning begins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import gymnasium
 
@@ -27,9 +29,19 @@ def arms(request: Request) -> list[Arm]:
 
 def _pair(task: str, kind: str, request: Request) -> list[Arm]:
     steps, environment = request.steps or STEPS, partial(_environment, task)
-    agent = settings.continuous(environment(), kind)
-    ours = Arm(f"{task}: {kind}", agent, Online(environment, steps, greedy=10))
-    return [ours, Arm(_peer(task, kind), peer_settings(kind), Peer(environment, steps))]
+    peer = peer_settings(kind)
+    ours = Arm(
+        f"{task}: {kind}", _agent(environment(), kind, peer), Online(environment, steps, greedy=10)
+    )
+    return [ours, Arm(_peer(task, kind), peer, Peer(environment, steps))]
+
+
+def _agent(environment: Environment, kind: str, peer: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `peer` in our words."""
+    rate = {"learning_rate": peer["learning_rate"], "max_gradient_norm": 1e6}
+    agent = settings.continuous(environment, kind, **rate)
+    uniform = {"kind": "warm_up", "transitions": peer["learning_starts"]}
+    return agent | {"exploration": uniform | {"then": agent["exploration"]}}
 
 
 def _environment(task: str) -> Environment:
