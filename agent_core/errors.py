@@ -63,11 +63,16 @@ class NonFiniteScoresError(AgentCoreError):
 
 
 class TransitionError(AgentCoreError):
-    """A transition is not one that the learner was built for. `problems`: all that is wrong with it."""
+    """A transition is not one that the learner was built for. `problems`: all that is wrong with it.
 
-    def __init__(self, decision_id: str, problems: Sequence[str]) -> None:
+    `decision_id`: None where it is a whole block that is wrong.
+    """
+
+    def __init__(self, decision_id: str | None, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__(f"transition {decision_id!r}: {'; '.join(problems)}")
+        is_block = decision_id is None
+        where = "a block of transitions" if is_block else f"transition {decision_id!r}"
+        super().__init__(f"{where}: {'; '.join(problems)}")
 
 
 class RankLostError(AgentCoreError):

@@ -15,7 +15,8 @@ class EmbeddingConfig(ActionRepresentationConfig):
     """The position of the id in a table of `rows` times `dim` learned numbers, then the features.
 
     Each of `ids` has a row of its own. Any other id, however many there are, shares the remaining rows
-    by its hash; so an id that is new to the policy file can be learned about without changing it.
+    by its hash (Weinberger et al. 2009); so an id that is new to the policy file can be learned about
+    without changing it.
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"gradient"})

@@ -13,7 +13,11 @@ from agent_core.types import ActionScores, Doubles
 
 
 class BoltzmannConfig(ExplorationConfig):
-    """Softmax of value / `temperature`, in the unit of the reward: low is greedy, high is uniform."""
+    """Softmax of value / `temperature`, in the unit of the reward: low is greedy, high is uniform.
+
+    The soft-max (Gibbs, or Boltzmann) distribution of Sutton & Barto 2018, chapter 2, with values in place of
+    preferences.
+    """
 
     kind: Literal["boltzmann"] = "boltzmann"
     temperature: float = Field(default=1.0, ge=1e-6)

@@ -14,7 +14,8 @@ from agent_core.types import ActionScores, Doubles
 
 class EpsilonGreedyConfig(ExplorationConfig):
     """Uniform with probability `epsilon`, which moves in a straight line to `final_epsilon` while the
-    policy learns from `decay_transitions` transitions (both or neither are given)."""
+    policy learns from `decay_transitions` transitions (both or neither are given); Sutton & Barto 2018,
+    section 2.2."""
 
     kind: Literal["epsilon_greedy"] = "epsilon_greedy"
     epsilon: float = Field(default=0.1, ge=0, le=1)

@@ -14,7 +14,9 @@ from agent_core.types import ActionScores, Doubles
 
 
 class FastCbConfig(ExplorationConfig):
-    """FastCB with learning rate `scale` * max(1, experience) ** `exponent`; Foster & Krishnamurthy 2021.
+    """FastCB with learning rate `scale` * max(1, experience) ** `exponent`: the reweighted inverse gap
+    weighting of Foster & Krishnamurthy 2021, "Efficient First-Order Contextual Bandits: Prediction,
+    Allocation, and Triangular Discrimination", with the formula in `fast_cb`.
 
     The losses of the paper lie between 0 and 1: here 0 at the high end of `reward_range` and 1 at its low
     end, beyond which values count as that end. The learner should minimize logarithmic loss, as `neural`

@@ -19,8 +19,9 @@ class GaussianConfig(ExplorationConfig):
     to `final_sigma` while the policy learns from `decay_transitions` transitions (both or neither are
     given).
 
-    Noise that is clipped would put probabilities on the limits of the box, where a density must be. So
-    the distribution is cut off there instead, and renormalized.
+    The exploration of Fujimoto, van Hoof & Meger 2018, algorithm 1, with one difference: noise that is
+    clipped would put probabilities on the limits of the box, where a density must be. So the distribution
+    is cut off there instead, and renormalized (Johnson, Kotz & Balakrishnan 1994, ch. 13).
     """
 
     serves: ClassVar[frozenset[Literal["sets", "box"]]] = frozenset({"box"})

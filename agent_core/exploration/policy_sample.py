@@ -9,7 +9,8 @@ from agent_core.types import Box, Floats
 
 
 class PolicySampleConfig(ExplorationConfig):
-    """Plays what the policy draws, as learners ask for whose policy is a distribution."""
+    """Plays what the policy draws, as learners ask for whose policy is a distribution (as Haarnoja et al. 2018,
+    algorithm 1, collects its data); the density is the policy's own."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"actor"})
     serves: ClassVar[frozenset[Literal["sets", "box"]]] = frozenset({"box"})

@@ -12,7 +12,7 @@ from agent_core.types import ActionScores, Doubles
 
 class PropensityConfig(ExplorationConfig):
     """Plays each action as often as the policy wants it: the softmax of its log-probabilities over the
-    actions that are available."""
+    actions that are available (the soft-max in action preferences of Sutton & Barto 2018, chapter 13)."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"actor"})
     kind: Literal["propensity"] = "propensity"

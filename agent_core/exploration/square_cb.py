@@ -14,7 +14,8 @@ from agent_core.types import ActionScores, Doubles
 
 
 class SquareCbConfig(ExplorationConfig):
-    """SquareCB with learning rate `scale` * max(1, experience) ** `exponent`; Foster & Rakhlin 2020.
+    """SquareCB with learning rate `scale` * max(1, experience) ** `exponent`; Foster & Rakhlin 2020, with
+    the formula in `square_cb`.
 
     Their theorem asks for an exponent of 1/2 and losses between 0 and 1: a gap counts as a share of
     `reward_range`, whose unit rewards are in. Every action keeps a positive probability.

@@ -13,7 +13,8 @@ from agent_core.types import ActionScores, Doubles
 
 
 class ThompsonConfig(ExplorationConfig):
-    """Each action with the share of `draws` from the posterior in which it is the best.
+    """Each action with the share of `draws` from the posterior in which it is the best (Thompson 1933; with
+    the posterior of a linear learner: Agrawal & Goyal 2013, whose v is `scale`).
 
     The action is then drawn from that very estimate, so the logged propensity is the probability of
     what was played, not an approximation of it. Nothing is smoothed: an action that wins no draw has

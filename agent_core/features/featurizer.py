@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from agent_core.errors import FeatureError
 from agent_core.features.named import NamedEncoder, NamedFeaturesConfig
-from agent_core.features.numbers import Numbers, read_numbers
+from agent_core.features.numbers import AS_DECLARED, Numbers, read_numbers
 from agent_core.features.plain import BoxConfig, NoFeaturesConfig, VectorFeaturesConfig
 from agent_core.types import Floats
 
@@ -70,10 +70,11 @@ class Featurizer:
 
     def _joined(self, values: Sequence[Sequence[float]], rows: int) -> list[float]:
         if len(values) != rows:
-            raise FeatureError("", "wrong_length", f"expected {rows} rows, found {len(values)}")
+            detail = f"found {len(values)} rows, expected {rows}; send one for each id"
+            raise FeatureError("", "wrong_length", detail)
         for at, row in enumerate(values):
             if len(row) != self.dim:
-                detail = f"expected {self.dim} numbers, found {len(row)}"
+                detail = f"found {len(row)} numbers, expected {self.dim}; {AS_DECLARED}"
                 raise FeatureError(f"/{at}", "wrong_length", detail)
         return list(chain.from_iterable(values))
 

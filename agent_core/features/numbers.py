@@ -17,6 +17,7 @@ LARGEST_NUMBER = 1e18
 Numbers = bytes | memoryview | Sequence[float]
 """Python numbers, or little-endian float32 bytes."""
 
+AS_DECLARED = "send as many as the policy declares"
 _WIRE = np.dtype("<f4")
 _REAL = frozenset((int, float))
 
@@ -50,7 +51,8 @@ def read_numbers(
     else:
         raw = _rounded(values, pointer_of)
     if raw.size != count:
-        raise FeatureError("", "wrong_length", f"expected {count} numbers, found {raw.size}")
+        detail = f"found {raw.size} numbers, expected {count}; {AS_DECLARED}"
+        raise FeatureError("", "wrong_length", detail)
     if count and not _all_within_range(raw):
         at = int(np.flatnonzero(~(np.abs(raw) <= LARGEST_NUMBER))[0])
         raise _out_of_range(float(raw[at]), pointer_of(at))
@@ -69,7 +71,7 @@ def _viewed(values: bytes | memoryview) -> Floats:
         return np.frombuffer(values, _WIRE)
     except ValueError:
         size = memoryview(values).nbytes
-        detail = f"{size} bytes are not whole float32 numbers"
+        detail = f"{size} bytes are not whole float32 numbers; send four bytes for each number"
         raise FeatureError("", "wrong_length", detail) from None
 
 

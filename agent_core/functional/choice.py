@@ -32,7 +32,8 @@ def greedy(value: Doubles) -> Doubles:
 
 
 def epsilon_greedy(value: Doubles, epsilon: float) -> Doubles:
-    """Greedy with probability 1 - epsilon, uniform with probability `epsilon` in [0, 1]."""
+    """Greedy with probability 1 - epsilon, uniform with probability `epsilon` in [0, 1]; Sutton & Barto 2018,
+    section 2.2."""
     best = _best(value)
     share = epsilon / len(value)
     probabilities = np.empty(len(value))
@@ -42,7 +43,8 @@ def epsilon_greedy(value: Doubles, epsilon: float) -> Doubles:
 
 
 def softmax(value: Doubles, temperature: float) -> Doubles:
-    """Boltzmann probabilities, proportional to exp(value / temperature); `temperature` >= 1e-6."""
+    """Boltzmann probabilities, proportional to exp(value / temperature); `temperature` >= 1e-6, in the unit of
+    `value`."""
     weights: Doubles = np.exp((value - value[value.argmax()]) / temperature)
     weights /= weights.sum()
     return weights
@@ -62,8 +64,8 @@ def square_cb(value: Doubles, scale: float) -> Doubles:
 
 
 def fast_cb(value: Doubles, scale: float) -> Doubles:
-    """Inverse gap weighting relative to the best loss, with learning rate `scale` > 0;
-    Foster & Krishnamurthy 2021, algorithm 1.
+    """Reweighted inverse gap weighting, relative to the best loss, with learning rate `scale` > 0;
+    Foster & Krishnamurthy 2021, algorithm 1 (FastCB).
 
     `value`: expected rewards, taken as the nearer end where they lie outside of [0, 1]; the loss is
     1 - value. An action that is not the best gets b / (A * b + scale * gap), where b is the best loss:

@@ -21,7 +21,8 @@ def cvar_weights(count: int, alpha: float) -> Doubles:
 
 
 def var_weights(count: int, alpha: float) -> Doubles:
-    """All on the `alpha`-quantile: the lowest return that is not exceeded with probability `alpha`."""
+    """All on the `alpha`-quantile, `alpha` in (0, 1]: the lowest return that is not exceeded with probability
+    `alpha` (the value-at-risk of Rockafellar & Uryasev 2000, of returns in place of losses)."""
     weights = np.zeros(count)
     # The slack takes back rounding: 0.07 * 100 is above 7.
     weights[max(math.ceil(alpha * count - 1e-9) - 1, 0)] = 1.0
@@ -42,7 +43,8 @@ def cpw_weights(count: int, eta: float) -> Doubles:
     """h(u) = u^eta / (u^eta + (1 - u)^eta)^(1 / eta) (Tversky & Kahneman 1992, eq. 6).
 
     `eta`: in [0.3, 1]; both extremes count more than they should, as they do for people; 0.71 is
-    what Dabney et al. 2018b take from such studies. 1 is the plain mean. Below 0.28 h falls in places, and weights would be negative.
+    what Dabney et al. 2018b take from such studies. 1 is the plain mean. Below 0.28 h falls in places, and
+    weights would be negative.
     """
     u = _grid(count)
     return np.diff(u**eta / (u**eta + (1 - u) ** eta) ** (1 / eta))

@@ -12,7 +12,8 @@ from agent_core.networks.recurrent import GruSummary, LstmSummary
 
 
 class LstmConfig(HistoryConfig):
-    """Networks see the hidden state of an LSTM that has read the window.
+    """Networks see the hidden state of an LSTM that has read the window (Hausknecht & Stone 2015, with the cells
+    of Hochreiter & Schmidhuber 1997).
 
     `window`: L, how many steps it reads, that of now included. `include_actions`: whether each step
     comes with the action that was taken. `hidden_dim`: width of the hidden state.
@@ -31,7 +32,7 @@ class LstmConfig(HistoryConfig):
 
 
 class GruConfig(HistoryConfig):
-    """Networks see the hidden state of gated recurrent units that have read the window.
+    """Networks see the hidden state of gated recurrent units that have read the window (Cho et al. 2014).
 
     `window`, `include_actions`, `hidden_dim`: as in `LstmConfig`.
     """

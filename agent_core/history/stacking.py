@@ -11,7 +11,8 @@ from agent_core.interfaces import HistoryConfig
 
 
 class StackingConfig(HistoryConfig):
-    """The state is the whole window, as it is: for every learner, those without gradients too.
+    """The state is the whole window, as it is: for every learner, those without gradients too (Mnih et al. 2015
+    stack four frames).
 
     `window`: L, how many steps it spans, that of now included. `include_actions`: whether each step
     comes with the action that was taken.

@@ -12,7 +12,7 @@ from agent_core.networks.attention import AttentionSummary
 
 
 class TransformerConfig(HistoryConfig):
-    """Networks see what the step of now gathers from the window by self-attention.
+    """Networks see what the step of now gathers from the window by self-attention (Vaswani et al. 2017, eq. 1).
 
     `window`: L, how many steps it reads, that of now included. `include_actions`: whether each step
     comes with the action that was taken. `width`: numbers for each step, a multiple of twice

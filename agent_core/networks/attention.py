@@ -1,6 +1,6 @@
 """Self-attention over a window, in its torch and its numpy form.
 
-Vaswani et al. 2017, with the normalization before each part (Xiong et al. 2020) and without
+Vaswani et al. 2017, eq. 1, with the normalization before each part (Xiong et al. 2020) and without
 dropout: the same window gives the same summary, while learning and while serving. Positions are
 counted from the present backwards: a short history is read as a window of just its length would be.
 """

@@ -1,7 +1,9 @@
 """A network with an epinet on top: one opinion about every action for each epistemic index.
 
-Osband et al. 2023, "Epistemic neural networks". Letters: N actions, H features, M indices, Z length of
-an index.
+Osband et al. 2023, "Epistemic Neural Networks", the definition of the epinet: f(x, z) = mu(x) + sigma(sg[phi(x)],
+z), where mu is the base network, phi(x) are features of it, sg stops the gradient, and sigma is a perceptron
+whose outputs are multiplied by the index z. The part of sigma that is a fixed prior is not here, but with the
+policy. Letters: N actions, H features, M indices, Z length of an index.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from agent_core.types import Floats, ProblemSpec, RaggedActions
 class EpistemicNetwork(nn.Module):
     """base(s, a) + e(features(s, a), z) . z, where e is a perceptron with one hidden layer of `units`.
 
-    The features are the last hidden layer of the base. The epinet reads them and moves them by no
-    gradient: how the base learns does not depend on what the epinet is uncertain about.
+    The learned part of the definition above: base is mu, e(., z) . z is sigma. The features are the last hidden
+    layer of the base. The epinet reads them and moves them by no gradient (sg): how the base learns does not
+    depend on what the epinet is uncertain about. Values are in the unit of the return.
     """
 
     def __init__(

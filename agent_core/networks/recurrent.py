@@ -40,7 +40,9 @@ class RecurrentNetwork(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class LstmSummary:
-    """Long short-term memory (Hochreiter & Schmidhuber 1997; with forget gates, Gers et al. 2000).
+    """Long short-term memory (Hochreiter & Schmidhuber 1997; with forget gates, Gers et al. 2000):
+
+        i, f, o = sigma(.), g = tanh(.) of the row and the hidden state; c <- f c + i g; h <- o tanh(c)
 
     `row_dim`: F of the window. `dim`: H, width of the hidden state.
     """
@@ -63,7 +65,13 @@ class LstmSummary:
 
 @dataclass(frozen=True, slots=True)
 class GruSummary:
-    """Gated recurrent units (Cho et al. 2014). `row_dim`: F of the window. `dim`: H, how many."""
+    """Gated recurrent units (Cho et al. 2014):
+
+        r, z = sigma(.) of the row and the hidden state; n = tanh(W x + r (U h)); h <- z h + (1 - z) n
+
+    One difference: r multiplies U h, not h, as torch's cells do. `row_dim`: F of the window. `dim`: H, how
+    many.
+    """
 
     row_dim: int
     dim: int

@@ -15,8 +15,11 @@ from agent_core.types import ProblemSpec, TransitionBatch, TransitionBlock
 
 
 class FifoConfig(ReplayConfig):
-    """`capacity`: how many transitions are remembered. `capacity_bytes`: how many bytes they may take,
-    the tables' room for growth not counted; None for no such limit."""
+    """Experience replay (Lin 1992).
+
+    `capacity`: how many transitions are remembered. `capacity_bytes`: how many bytes they may take, the tables'
+    room for growth not counted; None for no such limit.
+    """
 
     kind: Literal["fifo"] = "fifo"
     capacity: int = Field(default=100_000, ge=1)

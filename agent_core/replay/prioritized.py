@@ -105,7 +105,10 @@ class PrioritizedReplay:
             self._tree.put_one(number % self._tree.leaves, self._largest)
 
     def sample(self, size: int, generator: torch.Generator) -> TransitionBatch:
-        """One from each of `size` strata of equal probability: fewer repeats than independent draws."""
+        """One from each of `size` strata of equal probability: fewer repeats than independent draws.
+
+        A transition is drawn in proportion to its priority (Schaul et al. 2016, section 3.3).
+        """
         uniform = torch.rand(size, generator=generator, dtype=torch.float64).numpy()
         leaves = self._tree.find((np.arange(size) + uniform) / size)
         probabilities = self._tree.get(leaves) / self._tree.total

@@ -16,7 +16,8 @@ from agent_core.types import Doubles, RiskMeasure
 
 
 class MeanVarianceConfig(SafetyConfig):
-    """Maximizes the mean minus `beta` times the variance of returns. `beta`: per unit of return."""
+    """Maximizes the mean minus `beta` times the variance of returns (Mannor & Tsitsiklis 2011). `beta`: per
+    unit of return."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"distribution"})
     kind: Literal["mean_variance"] = "mean_variance"
@@ -27,7 +28,7 @@ class MeanVarianceConfig(SafetyConfig):
 
 
 class CvarConfig(SafetyConfig):
-    """Maximizes the mean of the worst share `alpha` of returns."""
+    """Maximizes the mean of the worst share `alpha` of returns (Rockafellar & Uryasev 2000)."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"distribution"})
     kind: Literal["cvar"] = "cvar"
@@ -38,7 +39,8 @@ class CvarConfig(SafetyConfig):
 
 
 class VarConfig(SafetyConfig):
-    """Maximizes the return that all but the worst share `alpha` reach."""
+    """Maximizes the return that all but the worst share `alpha` reach (Rockafellar & Uryasev 2000, who have it
+    beside the mean of that share)."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"distribution"})
     kind: Literal["var"] = "var"
@@ -49,7 +51,7 @@ class VarConfig(SafetyConfig):
 
 
 class WangConfig(SafetyConfig):
-    """Shifts all returns to the worse by -`eta` normal deviations; above 0 to the better."""
+    """Shifts all returns to the worse by -`eta` normal deviations; above 0 to the better (Wang 2000)."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"distribution"})
     kind: Literal["wang"] = "wang"
@@ -60,7 +62,8 @@ class WangConfig(SafetyConfig):
 
 
 class CpwConfig(SafetyConfig):
-    """Counts both extremes for more than their probability, as people do; 1 does not."""
+    """Counts both extremes for more than their probability, as people do; 1 does not (Tversky & Kahneman 1992,
+    eq. 6)."""
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"distribution"})
     kind: Literal["cpw"] = "cpw"

@@ -26,7 +26,7 @@ from agent_core.interfaces import (
 from agent_core.policy_learners.gradient import SKIPPED
 from agent_core.training.collate import block_of, collate
 from agent_core.training.engine.engine import UpdateEngine
-from agent_core.training.fit import are_finite, check_fits
+from agent_core.training.fit import are_finite, check_fits, check_widths
 from agent_core.training.parallel import Ranks
 from agent_core.training.schedule import ScheduleConfig
 from agent_core.types import ProblemSpec, TransitionBlock, Transitions
@@ -96,12 +96,16 @@ class AgentLearner:
     def learn(self, transitions: Transitions) -> dict[str, float]:
         """Takes `transitions` in; returns the mean of each metric over the updates made.
 
-        Whoever made a block has seen to it that all of it fits.
+        Whoever made a block has seen to it that all of it fits. A transition with a number that is not finite
+        is counted in `skipped_transitions` and left out.
 
         Raises:
-            TransitionError: one of a sequence does not fit; nothing was learned from any.
+            TransitionError: one of a sequence does not fit, or a block was made for another problem; nothing was
+                learned from any.
         """
-        if not isinstance(transitions, TransitionBlock):
+        if isinstance(transitions, TransitionBlock):
+            check_widths(transitions, self._spec)
+        else:
             for one in transitions:
                 check_fits(one, self._spec)
         block = self._finite(block_of(transitions, self._spec))

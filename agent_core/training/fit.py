@@ -28,6 +28,26 @@ def check_fits(transition: Transition, spec: ProblemSpec) -> None:
         raise TransitionError(transition.decision_id, problems)
 
 
+def check_widths(block: TransitionBlock, spec: ProblemSpec) -> None:
+    """Whether a block was made for this problem: looks at the widths of its tables alone.
+
+    Raises:
+        TransitionError: with everything that is wrong, what was expected, and what to do.
+    """
+    widths = (
+        ("state", block.state.shape[1], spec.state_dim),
+        ("next_state", block.next_state.shape[1], spec.state_dim),
+        ("features", block.features.shape[1], spec.action_dim),
+    )
+    problems = [
+        f"{name} is {found} wide, expected {expected}; {_AS_DECLARED}"
+        for name, found, expected in widths
+        if found != expected
+    ]
+    if problems:
+        raise TransitionError(None, problems)
+
+
 def fits(block: TransitionBlock, spec: ProblemSpec) -> Mask:
     """`[T]`: which transitions `check_fits` would let pass; a block's shapes are right, and it has no ids."""
     facts, sizes = block.facts, np.diff(block.offsets).reshape(-1, 2)
@@ -83,7 +103,7 @@ def _is_embedded(features: Floats, rows: int) -> Mask:
 def _problems(t: Transition, spec: ProblemSpec) -> Iterator[str]:
     for name, state in (("state", t.state), ("next_state", t.next_state)):
         if state is not None and state.shape != (spec.state_dim,):
-            yield f"{name} has the shape {state.shape}, expected ({spec.state_dim},)"
+            yield f"{name} has the shape {state.shape}, expected ({spec.state_dim},); {_AS_DECLARED}"
     for name, actions in (("actions", t.actions), ("next_actions", t.next_actions)):
         if actions is not None:
             yield from _set_problems(name, actions, spec)
@@ -91,28 +111,38 @@ def _problems(t: Transition, spec: ProblemSpec) -> Iterator[str]:
     if t.next_action is not None:
         yield from _position_problems("next_action", t.next_action, t.next_actions)
     if spec.box is not None and len(t.actions) != 1:
-        yield f"actions are {len(t.actions)}; send the one action that was taken"
+        yield f"actions are {len(t.actions)}, expected 1; send the one action that was taken"
     if t.propensity <= 0 or (t.propensity > 1 and spec.box is None):
-        yield f"propensity is {t.propensity:g}; send the probability that the action was played with"
+        is_box = spec.box is not None
+        expected, what = ("above 0", "density") if is_box else ("above 0, up to 1", "probability")
+        found = f"propensity is {t.propensity:g}, expected {expected}"
+        yield f"{found}; send the {what} that the action was played with"
     if t.step < 0:
-        yield f"step is {t.step}; count from 0"
+        yield f"step is {t.step}, expected 0 or more; count from 0"
 
 
 def _set_problems(name: str, actions: ActionSet, spec: ProblemSpec) -> Iterator[str]:
     shape, ids = actions.features.shape, actions.ids
     if shape != (len(ids), spec.action_dim):
-        yield f"{name} has features {shape}, expected ({len(ids)}, {spec.action_dim})"
+        yield f"{name} has features {shape}, expected ({len(ids)}, {spec.action_dim}); {_AS_DECLARED}"
     if len(set(ids)) < len(ids):
         twice = sorted({one for one in ids if ids.count(one) > 1})
-        yield f"{name} lists {', '.join(map(repr, twice[:3]))} more than once; keep one of each"
+        found = ", ".join(map(repr, twice[:3]))
+        yield f"{name} lists {found} more than once, expected distinct ids; keep one of each"
     if spec.embedding is None or not len(ids) or shape != (len(ids), spec.action_dim):
         return
-    if not _is_embedded(actions.features, spec.embedding.rows).all():
-        yield f"{name} has positions outside of 0 to {spec.embedding.rows - 1}; encode ids first"
+    is_embedded = _is_embedded(actions.features, spec.embedding.rows)
+    if not is_embedded.all():
+        position = actions.features[int(is_embedded.argmin()), 0]
+        expected = f"a whole number from 0 to {spec.embedding.rows - 1}"
+        yield f"{name} has the position {position:g}, expected {expected}; encode ids first"
 
 
 def _position_problems(name: str, position: int, actions: ActionSet | None) -> Iterator[str]:
     count = 0 if actions is None else len(actions)
     if not 0 <= position < count:
         where = f"expected 0 to {count - 1}" if count else "there are no actions to choose from"
-        yield f"{name} is {position}, {where}"
+        yield f"{name} is {position}, {where}; send its position in the set that it was taken from"
+
+
+_AS_DECLARED = "encode it as the agent's configuration declares"

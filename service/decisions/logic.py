@@ -74,7 +74,7 @@ def excluded_mask(ids: tuple[str, ...], excluded: Sequence[str]) -> Mask | None:
         return None
     for at, action_id in enumerate(excluded):
         if action_id not in ids:
-            detail = "the id is not among `actions`"
+            detail = "the id is not among `actions`; send ids of that list alone"
             raise InvalidError(f"/excluded_actions/{at}", detail, "UnknownAction", "unknown_action")
     banned = set(excluded)
     return np.fromiter((i in banned for i in ids), bool, len(ids))
@@ -235,7 +235,7 @@ _Make = Callable[[Served, ActRequest, str, Floats, Available], Choice]
 def _checked(request: ActRequest, available: Available) -> Mask | None:
     ids = available.actions.ids
     if request.baseline_action is not None and request.baseline_action not in ids:
-        detail = "the id is not among `actions`"
+        detail = "the id is not among `actions`; send one of them, or leave it out"
         raise InvalidError("/baseline_action", detail, "UnknownAction", "unknown_action")
     return excluded_mask(ids, request.excluded_actions)
 

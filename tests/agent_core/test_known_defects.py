@@ -141,6 +141,108 @@ DEFECTS: dict[str, str] = {
     "weights are swapped one by one": (
         "service/policies/test_versions.py::test_swaps_under_load_give_no_error_and_no_torn_answer"
     ),
+    "a set larger than any maximum is scored and fails when it is stored": (
+        "service/policies/test_encoding.py"
+        "::test_a_set_beyond_the_maximum_is_refused_with_how_many_there_may_be"
+    ),
+    "sets of different sizes do not go into one batch": (
+        "contracts/test_replay.py::test_it_gives_back_what_was_stored_oldest_first"
+    ),
+    "a bandit cannot learn from what it played": (
+        "learning/test_bandits.py"
+        "::test_the_linear_bandit_finds_the_action_that_points_where_the_state_does"
+    ),
+    "a neural bandit cannot explore by epsilon-greedy, nor act without exploration": (
+        "learning/test_bandits.py::test_the_neural_bandit_finds_out_what_no_linear_one_can"
+    ),
+    "explorations answer in different forms, an index here and a vector there": (
+        "contracts/test_exploration.py::test_it_gives_a_distribution_over_all_actions"
+    ),
+    "an action is answered without its index or id": (
+        "service/decisions/test_act.py"
+        "::test_an_answer_says_everything_that_is_needed_to_evaluate_it"
+    ),
+    "upper bounds without a context cannot run": (
+        "agent_core/exploration/test_exploration.py::test_ucb_adds_alpha_deviations"
+    ),
+    "several states at once fail": (
+        "contracts/test_policy.py::test_a_value_in_a_batch_does_not_depend_on_the_other_sets"
+    ),
+    "choices draw from a generator that no seed reaches": (
+        "contracts/test_exploration.py"
+        "::test_the_same_seed_gives_the_same_bits_and_the_scores_stay_as_they_were"
+    ),
+    "the caller's action set is changed": (
+        "contracts/test_safety.py::test_it_answers_for_each_action_and_changes_nothing"
+    ),
+    "boltzmann over action values plays the best only": (
+        "agent_core/exploration/test_exploration.py::test_boltzmann_is_a_softmax_at_its_temperature"
+    ),
+    "inverse gap weighting plays what is not available": (
+        "agent_core/exploration/test_square_cb.py"
+        "::test_square_cb_counts_and_compares_available_actions_only"
+    ),
+    "noise on continuous actions has no density": (
+        "contracts/test_exploration.py::test_the_density_is_that_of_the_draws"
+    ),
+    "posterior scores are sampled one by one": (
+        "agent_core/functional/test_choice.py"
+        "::test_posterior_maxima_see_the_correlation_between_actions"
+    ),
+    "the counter of a warm-up is not saved": (
+        "agent_core/training/test_agent_learner.py::test_counters_survive_a_restart"
+    ),
+    "what is learned depends on a session that was opened first": (
+        "contracts/test_policy_learner.py"
+        "::test_what_is_learned_does_not_depend_on_how_the_stream_was_cut"
+    ),
+    "every session shortens the steps of learning": (
+        f"{_LEARNERS}/test_gradient.py"
+        "::test_a_step_is_as_long_as_the_learning_rate_however_many_came_before"
+    ),
+    "deciding reads weights while they are learned": (
+        "contracts/test_policy.py::test_the_numpy_form_stays_what_it_was_while_learning_goes_on"
+    ),
+    "conservatism is about another column than the taken action": (
+        f"{_LEARNERS}/test_cql.py"
+        "::test_the_penalty_is_of_the_taken_action_however_actions_are_represented"
+    ),
+    "conservatism sums over padding": (
+        f"{_LEARNERS}/test_cql.py"
+        "::test_the_penalty_is_the_soft_maximum_minus_the_value_of_the_taken_action"
+    ),
+    "the gradient of an actor shrinks with the largest set of its batch": (
+        f"{_LEARNERS}/test_actor.py"
+        "::test_sets_of_different_size_in_one_batch_give_the_gradient_that_each_alone_gives"
+    ),
+    "ppo computes old probabilities anew when it learns": (
+        f"{_LEARNERS}/test_ppo.py::test_the_old_probability_is_the_logged_propensity"
+    ),
+    "ppo cannot learn from sets that change": (
+        "learning/test_actors.py"
+        "::test_a_composed_agent_learns_which_of_ever_new_actions_points_where_the_state_does"
+    ),
+    "the optimizer of the value network of iql is not saved": (
+        f"{_LEARNERS}/test_iql.py::test_the_value_network_and_its_optimizer_are_saved"
+    ),
+    "what is safe now is forgotten in what is learned about next": (
+        "service/joining/test_episodes.py::test_the_next_actions_are_those_that_could_be_taken_next"
+    ),
+    "no safety module filters anything": (
+        "agent_core/safety/test_action_filter.py"
+        "::test_a_denied_id_is_removed_and_an_absent_one_does_not_matter"
+    ),
+    "some replays drop costs": (
+        "agent_core/replay/test_n_step.py"
+        "::test_rewards_and_costs_are_discounted_sums_and_what_is_next_comes_after_the_last_step"
+    ),
+    "hindsight takes the goal for as long as the state": (
+        "agent_core/replay/test_hindsight.py"
+        "::test_goals_are_what_was_achieved_at_this_or_a_later_step"
+    ),
+    "the weight of a transition cannot be set": (
+        "agent_core/replay/test_prioritized.py::test_a_batch_weighs_what_is_drawn_often_less"
+    ),
 }
 
 

@@ -18,6 +18,7 @@ from tests.support.learners import (
     fingerprint,
     made_up,
     spec_of,
+    twenty_updates_more,
     weights_and_moments,
 )
 
@@ -123,7 +124,7 @@ def test_training_continues_bit_exactly_in_this_process(
     checkpoint(learner.training_state()).save(tmp_path)
 
     resumed = continued(tmp_path, config_class().kind)
-    learner.learn(made_up(20, seed=9, spec=spec_of(config_class)))
+    learner.learn(twenty_updates_more(config_class()))
 
     assert resumed == fingerprint(learner.training_state())
 

@@ -153,6 +153,51 @@ def test_embeddings_tell_apart_actions_that_have_nothing_but_an_id(learner: str)
     assert _share_of_best(config, ask, decisions=1200, counted=200) > 0.8
 
 
+@pytest.mark.parametrize("kind", ["one_hot", "binary"])
+@pytest.mark.parametrize(
+    "safety",
+    [
+        {"kind": "action_filter", "denied": ["best"]},
+        {
+            "kind": "stack",
+            "parts": [
+                {"kind": "action_filter", "denied": ["best"]},
+                {"kind": "action_filter", "allowed": ["best", "good", "bad"]},
+            ],
+        },
+    ],
+    ids=lambda safety: safety["kind"],
+)
+def test_the_best_of_the_actions_that_safety_leaves_is_found(
+    safety: dict[str, Any], kind: str
+) -> None:
+    ids, rewards = ("best", "good", "bad"), (1.0, 0.6, 0.2)
+    config = _config(
+        observation={"kind": "none"},
+        policy_learner={"kind": "linear"},
+        action_representation={"kind": kind, "ids": list(ids)},
+        exploration={"kind": "epsilon_greedy", "epsilon": 0.2},
+        safety=safety,
+    )
+    learner = AgentLearner(config.policy_learner, None, config.schedule, config.spec)
+    actions = ActionSet(ids, config.representation().encode(ids, np.zeros((3, 0), np.float32)))
+    state, played = np.zeros(0, np.float32), []
+
+    for number in range(100):
+        assert isinstance(learner.policy, Policy)
+        agent = Agent(config, learner.policy, experience=learner.experience)
+        decision = agent.act(state, actions, agent.prepare(actions), seed=seed_of(str(number), "t"))
+        reward = rewards[decision.index]
+        learner.learn(
+            [a_transition(state=state, actions=actions, action=decision.index, reward=reward)]
+        )
+        played.append(ids[decision.index])
+
+    assert "best" not in played
+    # One in ten is "bad", by chance.
+    assert played[-50:].count("good") > 35
+
+
 def test_disjoint_models_follow_articles_that_come_and_go() -> None:
     config = _config(
         observation={"kind": "vector", "dim": 2},

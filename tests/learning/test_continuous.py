@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from agent_core.agent import seed_of
+from agent_core.box_agent import BoxAgent
+from agent_core.config import parse_agent_config
 from agent_core.interfaces import BoxPolicy, BoxScorer
 from agent_core.policy_learners.actor_critic.continuous_ppo import ContinuousPpoConfig
 from agent_core.policy_learners.actor_critic.ddpg import DdpgConfig
@@ -142,6 +145,59 @@ def _played(scorer: BoxScorer, generator: np.random.Generator, number: int) -> l
             )
         )
     return steps
+
+
+def _target(action: float) -> float:
+    """What an action pays: the less, the further it is from 0.6."""
+    return -abs(action - 0.6)
+
+
+@pytest.mark.parametrize(
+    ("learner", "exploration"),
+    [
+        ({"kind": "td3"}, {"kind": "gaussian", "sigma": 0.3}),
+        ({"kind": "sac", "initial_temperature": 0.05}, {"kind": "policy_sample"}),
+        (
+            {"kind": "td3"},
+            {"kind": "warm_up", "transitions": 100, "then": {"kind": "gaussian", "sigma": 0.1}},
+        ),
+    ],
+    ids=lambda part: part["kind"],
+)
+def test_what_an_agent_tries_shows_it_what_pays(
+    learner: dict[str, Any], exploration: dict[str, Any]
+) -> None:
+    config = parse_agent_config(
+        {
+            "observation": {"kind": "none"},
+            "actions": {"kind": "box", "low": [-1], "high": [1]},
+            "policy_learner": {"hidden": [32], "learning_rate": 3e-3, "discount": 0} | learner,
+            "exploration": exploration,
+            "replay": {"kind": "fifo", "capacity": 1000},
+            "schedule": {"batch_size": 32, "warmup_transitions": 32, "seed": 0},
+        }
+    )
+    trained = AgentLearner(config.policy_learner, config.replay, config.schedule, config.spec)
+    state = np.zeros(0, np.float32)
+
+    for turn in range(20):
+        agent = BoxAgent(config, trained.policy, experience=trained.experience)
+        for number in range(20):
+            decision = agent.act(state, seed=seed_of(f"{turn}-{number}", "t"))
+            paid = _target(float(decision.action[0]))
+            actions = ActionSet(("box",), decision.action.reshape(1, 1))
+            step = a_transition(
+                decision_id=f"{turn}-{number}",
+                state=state,
+                actions=actions,
+                action=0,
+                reward=paid,
+                propensity=decision.density,
+            )
+            trained.learn([step])
+
+    agent = BoxAgent(config, trained.policy, experience=trained.experience)
+    assert agent.act(state, seed=0, explore=False).action[0] == pytest.approx(0.6, abs=0.15)
 
 
 class _WorstQuarter:

@@ -161,6 +161,13 @@ def _preferred_arm(learner: dict[str, Any], safety: dict[str, Any]) -> int:
         # All of it as without fear; the worse half: -0.4, 0.75, 1.15.
         ({"kind": "cvar", "alpha": 1}, 0),
         ({"kind": "cvar", "alpha": 0.5}, 2),
+        # The lower quartile: -0.4, 0.75, 1.15; the upper one: 3.4, 1.95, 1.15.
+        ({"kind": "var", "alpha": 0.25}, 2),
+        ({"kind": "var", "alpha": 0.75}, 0),
+        # The lower reward counts Phi(0.25) = 0.5987 or Phi(0.75) = 0.7734: 1.125, 1.232, 1.15, and
+        # 0.461, 1.022, 1.15.
+        ({"kind": "wang", "eta": -0.25}, 1),
+        ({"kind": "wang", "eta": -0.75}, 2),
     ],
     ids=str,
 )
@@ -168,6 +175,29 @@ def test_the_arm_is_chosen_that_the_risk_measure_asks_for(
     kind: str, safety: dict[str, Any], best: int
 ) -> None:
     assert _preferred_arm({"kind": kind, "quantiles": 20}, safety) == best
+
+
+@pytest.mark.parametrize("kind", ["qr_dqn", "iqn"])
+@pytest.mark.parametrize(("eta", "is_bought"), [(1.0, False), (0.71, True)])
+def test_a_lottery_is_bought_by_whom_rare_prizes_count_more_to(
+    kind: str, eta: float, is_bought: bool
+) -> None:
+    # A ticket pays 4 once in 10 times, and keeping the price is worth 0.6: more than 0.4. With
+    # h(0.9) = 0.9280 / (0.9280 + 0.1950)^(1 / 0.71) = 0.788 the prize counts for 0.212 of 4: 0.847.
+    settings = {"kind": kind, "hidden": [32], "learning_rate": 5e-3, "target_mix": 0.05}
+    trained = _learner(
+        _config(1, 2, settings | {"quantiles": 20}, safety={"kind": "cpw", "eta": eta})
+    )
+    choices, state = ActionSet(("ticket", "keep"), np.eye(2, dtype=np.float32)), np.ones(1, "f4")
+    for paid in (4.0, *[0.0] * 9):
+        for action, reward in enumerate((paid, 0.6)):
+            step = a_transition(state=state, actions=choices, action=action, reward=reward)
+            trained.learn([step])
+
+    trained.extra_updates(800)
+
+    ticket, keep = _values(trained, [state], [choices])
+    assert (ticket > keep) == is_bought
 
 
 @pytest.mark.parametrize("kind", ["qr_dqn", "iqn"])

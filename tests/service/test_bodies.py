@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from service import bodies
 from service.decisions.schemas import ActRequest
 from service.errors import ServiceError
+from service.feedback.schemas import ObserveRequest
 
 decode_act = msgspec.json.Decoder(ActRequest).decode
 
@@ -66,6 +68,22 @@ def test_what_is_not_json_is_refused_without_being_echoed(body: bytes) -> None:
 
     assert error.kind.status in (400, 422)
     assert "1e999" not in error.detail
+
+
+@pytest.mark.parametrize("field", ["reward", "cost"])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_reward_that_is_no_number_is_refused_by_its_field_where_msgpack_can_say_it(
+    number: float, field: str
+) -> None:
+    decode = msgspec.msgpack.Decoder(ObserveRequest).decode
+    body = msgspec.msgpack.encode({"decision_id": "d", "reward": 1.0} | {field: number})
+
+    with pytest.raises(ServiceError) as caught:
+        bodies.decode(decode, body)
+
+    assert caught.value.kind.status == 422
+    assert caught.value.errors[0].pointer == f"/{field}"
+    assert "1000000000000" in caught.value.errors[0].detail
 
 
 def test_depth_is_checked_before_parsing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -152,15 +153,25 @@ def checkpoint(state: TrainingState) -> TrainingCheckpoint:
     )
 
 
+def twenty_updates_more(config: PolicyLearnerConfig) -> list[Transition]:
+    """Transitions after which a learner of `agent_learner` has made 20 updates more, or observed 20 times.
+
+    Updates come eight at once, so 20 of them may need 27 transitions; a rollout of 16 is one update for each
+    epoch.
+    """
+    rollouts = math.ceil(20 / getattr(config, "epochs", 1))
+    count = 16 * rollouts if "on_policy" in config.capabilities else 30
+    return made_up(count, seed=9, spec=spec_of(config))
+
+
 def continued(directory: Path, kind: str) -> str:
-    """The fingerprint of the learner in the newest checkpoint below `directory`, after 20 transitions
-    more, made up from seed 9."""
+    """The fingerprint of the learner in the newest checkpoint below `directory`, after 20 updates more."""
     config = next(c for c in LEARNERS if c.model_fields["kind"].default == kind)()
     learner = agent_learner(config)
     newest = TrainingCheckpoint.load_latest(directory)
     assert newest is not None
     learner.load_training_state(newest.state)
-    learner.learn(made_up(20, seed=9, spec=spec_of(config)))
+    learner.learn(twenty_updates_more(config))
     return fingerprint(learner.training_state())
 
 

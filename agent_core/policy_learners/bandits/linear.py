@@ -1,6 +1,6 @@
 """Bayesian linear regression of the reward on state and action, in closed form.
 
-Li et al. 2010 (LinUCB, hybrid features) and Agrawal & Goyal 2013 (linear Thompson sampling) share this
+Li et al. 2010, section 3.2 (LinUCB, features that actions share) and Agrawal & Goyal 2013 (linear Thompson sampling) share this
 posterior; which of the two it becomes is up to the exploration module.
 """
 

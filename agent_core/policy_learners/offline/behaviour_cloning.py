@@ -1,4 +1,7 @@
-"""Behaviour cloning: the policy that makes the logged actions most likely, whoever chose them."""
+"""Behaviour cloning: the policy that makes the logged actions most likely, whoever chose them.
+
+Bain & Sammut 1995, by maximum likelihood: the loss is the cross-entropy of the logged choices.
+"""
 
 from __future__ import annotations
 
@@ -37,5 +40,5 @@ class BehaviourCloningConfig(CloningConfig):
 
 
 def cloning_loss(actor: ActionValueNetwork, batch: TransitionBatch) -> torch.Tensor:
-    """The weighted mean of -log pi(chosen action | state) over the available actions, in nats."""
+    """Scalar: the weighted mean of -log pi(chosen action | state) over the available actions, in nats."""
     return -(batch.weight * chosen_log_probability(actor, batch)).mean()

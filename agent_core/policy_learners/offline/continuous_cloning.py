@@ -1,6 +1,7 @@
 """Behaviour cloning over a box: the density under which the logged actions are most likely.
 
-Where the log came from many hands, the width of the density says how far they were apart.
+Bain & Sammut 1995, by maximum likelihood. Where the log came from many hands, the width of the density says how
+far they were apart.
 """
 
 from __future__ import annotations
@@ -37,5 +38,5 @@ class ContinuousCloningConfig(CloningConfig):
 
 
 def density_loss(actor: TruncatedGaussianActor, batch: TransitionBatch) -> torch.Tensor:
-    """The weighted mean of minus the log-density of the logged action, in nats."""
+    """Scalar: the weighted mean of minus the log-density of the logged action per unit of volume, in nats."""
     return -(batch.weight * chosen_log_density(actor, batch)).mean()

@@ -1,10 +1,13 @@
 """Deep Q-learning with an epinet: as many opinions as there are normal vectors, from one small network.
 
-Osband et al. 2023, "Epistemic neural networks" (the network) and "Approximate Thompson sampling via
-epistemic neural networks" (Q-learning with it). An opinion is an index z, drawn from a normal
-distribution: Q(s, a, z) = base(s, a) + e(features(s, a), z) . z + scale * p(s, a) . z, where p is random
-and never changes. It reads states and actions, not the features of the base: those move, and with them
-would what is to be learned.
+Osband et al. 2023, "Epistemic Neural Networks" (the network: mu + sigma, with sigma the sum of a learned part and
+of a fixed prior) and Osband et al. 2023, "Approximate Thompson Sampling via Epistemic Neural Networks"
+(Q-learning with it: the loss at one index, averaged over indices that are drawn; an index is kept for an
+episode). An opinion is an index z, drawn from a normal distribution: Q(s, a, z) = base(s, a) +
+e(features(s, a), z) . z + scale * p(s, a) . z, where p is random and never changes. Two differences. The prior
+p reads states and actions, not the features of the base: those move, and with them would what is to be
+learned. And the indices that act are drawn once, with the weights, so that the probability of what is
+played is known.
 """
 
 from __future__ import annotations
@@ -134,7 +137,7 @@ def reward_noise(key: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """`[B, M]`: c . z, where c is drawn once for each `key` `[B]` uniformly from the unit sphere.
 
     `index`: z, `[B, M, Z]`. To each z the noise of transitions is as if normal and independent: Gaussian
-    bootstrapping (Osband et al. 2023).
+    bootstrapping (Osband et al. 2023; as in the authors' `enn` for a normal index).
     """
     direction = torch.nn.functional.normalize(normals(key, index.shape[-1]), dim=1)
     return (direction.unsqueeze(1) * index).sum(-1)
@@ -166,6 +169,8 @@ def losses_at(
     bend: float | None = 1.0,
 ) -> Losses:
     """Huber losses of the opinions at `index` `[B, M, Z]`, each against its own target, over M.
+
+    The Q-learning loss of an epistemic network; that of the authors' `enn_acme` squares the errors.
 
     The same index is on both sides, and so is the prior: an opinion is consistent with itself from step
     to step. Errors are the mean over the indices.

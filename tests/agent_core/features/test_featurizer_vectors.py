@@ -56,6 +56,16 @@ def test_the_limit_applies_to_the_rounded_number_so_that_bytes_and_lists_agree()
     )
 
 
+def test_a_wrong_length_is_told_what_was_found_what_was_expected_and_what_to_do() -> None:
+    with pytest.raises(FeatureError) as vector:
+        _THREE.encode_vector([1.0, 2.0])
+    with pytest.raises(FeatureError) as matrix:
+        _THREE.encode_matrix([[1.0, 2.0, 3.0], [1.0, 2.0]], 2)
+
+    wanted = "found 2 numbers, expected 3; send as many as the policy declares"
+    assert vector.value.detail == matrix.value.detail == wanted
+
+
 @pytest.mark.parametrize(
     ("values", "pointer", "code"),
     [
@@ -146,7 +156,7 @@ def test_actions_without_features_have_an_empty_matrix() -> None:
 def test_a_feature_is_refused_where_none_is_declared() -> None:
     none = Featurizer(NoFeaturesConfig())
 
-    with pytest.raises(FeatureError, match="expected 0 numbers"):
+    with pytest.raises(FeatureError, match="found 1 numbers, expected 0"):
         none.encode_vector([1.0])
     with pytest.raises(FeatureError, match="/size: is not declared"):
         none.encode_named({"size": 1})

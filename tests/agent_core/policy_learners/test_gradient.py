@@ -37,6 +37,18 @@ def test_it_agrees_with_plain_adamw() -> None:
     torch.testing.assert_close(step.weights.flat, reference.detach())
 
 
+def test_a_step_is_as_long_as_the_learning_rate_however_many_came_before() -> None:
+    # Where the gradient stays the same, 1, both moments say so once their bias is taken out: 1 / sqrt(1).
+    # So each step is 0.1 long, and nothing but the number of steps says how far the weight has come.
+    step = _step(0.0)
+    (weight,) = step.weights._parameters()
+
+    for _ in range(200):
+        step.descend(weight.sum())
+
+    assert step.weights.flat.item() == pytest.approx(-200 * 0.1, rel=1e-4)
+
+
 def test_a_long_gradient_is_shortened_to_the_largest_norm() -> None:
     step = _step(3.0, max_norm=0.5)
 

@@ -13,6 +13,8 @@ from agent_core.policy_learners.bandits.neural_linear import (
 from agent_core.training.collate import collate
 from agent_core.types import TransitionBatch
 from tests.support.learners import SPEC, made_up
+from tests.support.transitions import a_transition
+from tests.support.value_networks import NUMBERS, adding_network, numbers
 
 
 def _learner(**config: float) -> tuple[NeuralLinearPolicy, NeuralLinearLearner]:
@@ -40,6 +42,28 @@ def _assert_posterior(policy: NeuralLinearPolicy, batch: TransitionBatch, ridge:
     mean, covariance = _expected_posterior(policy, batch, ridge)
     torch.testing.assert_close(policy.mean, mean, atol=1e-9, rtol=1e-7)
     torch.testing.assert_close(policy.factor @ policy.factor.T, covariance, atol=1e-9, rtol=1e-7)
+
+
+def test_the_posterior_of_one_observation_by_hand() -> None:
+    # The only unit is h = relu(s + a), so features are (h, 1): (2, 1) in state 0 with action 2, paid 10.
+    # Precision I + (2, 1)(2, 1)' = [[5, 2], [2, 2]], covariance [[2, -2], [-2, 5]] / 6, moment (20, 10):
+    # the mean is (40 - 20, -40 + 50) / 6 = (10/3, 5/3).
+    policy = NeuralLinearConfig(hidden=(1,)).build_policy(NUMBERS)
+    policy.body = adding_network().features
+    learner = NeuralLinearLearner(policy, NeuralLinearConfig(hidden=(1,)), NUMBERS)
+    state, actions = np.zeros(1, np.float32), numbers(2.0, 0.0)
+    seen = a_transition(state=state, actions=actions, action=0, reward=10.0)
+
+    learner.observe(collate([seen], NUMBERS, torch.device("cpu")))
+
+    scorer = policy.scorer()
+    scores = scorer.score(state, scorer.prepare(actions.features))
+    # Values 20/3 + 5/3 and 5/3; covariances x C y' of (2, 1) and (0, 1).
+    assert scores.spread is not None
+    np.testing.assert_allclose(scores.value, [25 / 3, 5 / 3], rtol=1e-6)
+    np.testing.assert_allclose(
+        scores.spread @ scores.spread.T, [[5 / 6, 1 / 6], [1 / 6, 5 / 6]], rtol=1e-5
+    )
 
 
 def test_between_refreshes_the_posterior_is_that_of_the_features_served() -> None:

@@ -13,7 +13,7 @@ from agent_core.policy_learners.value_based.dqn import DqnConfig
 from agent_core.training.collate import block_of
 from agent_core.training.fit import are_finite, check_fits, fits
 from agent_core.types import ActionSet, Box, Embedding, ProblemSpec
-from tests.support.learners import agent_learner, fingerprint, made_up
+from tests.support.learners import SPEC, agent_learner, fingerprint, made_up
 from tests.support.transitions import a_transition
 
 _SETS = ProblemSpec(state_dim=2, action_dim=3, max_actions=10)
@@ -36,14 +36,37 @@ def _set(*ids: str, dim: int = 3) -> ActionSet:
         ({"action": -1}, "action is -1, expected 0 to 2"),
         ({"actions": _set(), "action": 0}, "action is 0, there are no actions to choose from"),
         ({"next_action": 0}, "next_action is 0, there are no actions to choose from"),
-        ({"propensity": 0.0}, "propensity is 0; send the probability"),
+        ({"propensity": 0.0}, "propensity is 0, expected above 0, up to 1; send the probability"),
         ({"propensity": 1.5}, "propensity is 1.5"),
-        ({"step": -1}, "step is -1; count from 0"),
+        ({"step": -1}, "step is -1, expected 0 or more; count from 0"),
     ],
 )
 def test_a_transition_that_does_not_fit_is_refused(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(TransitionError, match=problem):
         check_fits(a_transition(**changes), _SETS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": np.zeros(3, np.float32)},
+        {"actions": _set("a", "b", dim=2)},
+        {"actions": _set("a", "b", "a")},
+        {"action": 3},
+        {"actions": _set(), "action": 0},
+        {"next_action": 0},
+        {"propensity": 0.0},
+        {"step": -1},
+    ],
+)
+def test_a_refusal_says_what_was_found_and_what_to_do(changes: dict[str, Any]) -> None:
+    with pytest.raises(TransitionError) as caught:
+        check_fits(a_transition(**changes), _SETS)
+
+    for problem in caught.value.problems:
+        found, fix = problem.split("; ")
+        assert "expected" in found or "there are no actions" in found
+        assert fix.split()[0] in {"send", "encode", "keep", "count"}
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
@@ -60,7 +83,7 @@ def test_a_transition_that_fits_passes() -> None:
 
 def test_a_continuous_action_comes_alone_and_has_a_density() -> None:
     check_fits(a_transition(actions=_set("box"), action=0, propensity=7.0), _BOX)
-    with pytest.raises(TransitionError, match="actions are 2; send the one action"):
+    with pytest.raises(TransitionError, match="actions are 2, expected 1; send the one action"):
         check_fits(a_transition(actions=_set("a", "b"), action=0), _BOX)
 
 
@@ -70,7 +93,7 @@ def test_an_embedded_id_has_one_of_the_positions(position: float) -> None:
     actions = _set("a")
     actions.features[0, 0] = position
 
-    with pytest.raises(TransitionError, match="positions outside of 0 to 3"):
+    with pytest.raises(TransitionError, match=f"position {position:g}, expected .* 0 to 3; encode"):
         check_fits(a_transition(actions=actions, action=0), spec)
 
 
@@ -84,10 +107,28 @@ def test_nothing_is_learned_of_transitions_of_which_one_does_not_fit() -> None:
     assert fingerprint(learner.training_state()) == fingerprint(other.training_state())
 
 
+def test_a_block_that_was_made_for_another_problem_is_refused() -> None:
+    # One of SPEC is 3 and 2 wide, these are 2 and 3.
+    learner = agent_learner(DqnConfig())
+    block = block_of([a_transition()], _SETS)
+
+    with pytest.raises(TransitionError) as caught:
+        learner.learn(block)
+
+    assert [problem.partition(";")[0] for problem in caught.value.problems] == [
+        "state is 2 wide, expected 3",
+        "next_state is 2 wide, expected 3",
+        "features is 3 wide, expected 2",
+    ]
+    assert str(caught.value).startswith("a block of transitions: ")
+    assert learner.experience == 0
+
+
 def test_nothing_at_all_is_learned_from_nothing() -> None:
     learner = agent_learner(DqnConfig())
 
     assert learner.learn([]) == {}
+    assert learner.learn(block_of([], SPEC)) == {}
     assert learner.experience == 0
 
 

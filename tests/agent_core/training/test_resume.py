@@ -14,6 +14,7 @@ from tests.support.learners import (
     fingerprint,
     made_up,
     spec_of,
+    twenty_updates_more,
 )
 
 _ROOT = Path(__file__).parents[3]
@@ -26,10 +27,12 @@ def test_training_continues_bit_exactly_in_another_process(tmp_path: Path) -> No
         learner = agent_learner(config)
         learner.learn(made_up(95, spec=spec_of(config)))
         checkpoint(learner.training_state()).save(tmp_path / config.kind)
-        learner.learn(
-            made_up(20, seed=9, spec=spec_of(config))
-        )  # over the 100th update, where features are refreshed
+        before = learner.updates, learner.experience
+        # Of a replay it goes over the 100th update, where features are refreshed.
+        learner.learn(twenty_updates_more(config))
         expected[config.kind] = fingerprint(learner.training_state())
+        made = learner.updates - before[0] if learner.updates else learner.experience - before[1]
+        assert made >= 20, config.kind
 
     process = subprocess.run(
         [sys.executable, "-m", "tests.support.learners", str(tmp_path)],

@@ -98,3 +98,16 @@ def test_a_bad_action_set_is_refused_at_the_place_that_is_wrong(
     actions: Any, pointer: str, code: str
 ) -> None:
     assert _refused(actions) == (pointer, code)
+
+
+def test_a_set_beyond_the_maximum_is_refused_with_how_many_there_may_be() -> None:
+    fits = _plain().actions([f"a{number}" for number in range(50)])
+
+    with pytest.raises(InvalidError) as caught:
+        _plain().actions([f"a{number}" for number in range(51)])
+
+    assert len(fits[0]) == 50
+    (error,) = caught.value.errors
+    assert error.detail == (
+        "51 actions given, at most 50 allowed; send fewer or raise `agent.max_actions`"
+    )
