@@ -126,6 +126,31 @@ def test_the_settings_are_those_of_the_paper() -> None:
     assert config.policy_learner.model_dump()["learning_rate"] == 1e-3
 
 
+def test_the_peer_of_continuous_control_has_the_settings_that_we_have() -> None:
+    arms = {arm.name: arm for arm in SUITES["control"].arms(Request())}
+
+    for kind in ("sac", "ddpg", "td3"):
+        ours = parse_agent_config(dict(arms[f"Hopper-v5: {kind}"].agent))
+        peer = arms[f"Hopper-v5: {kind} of stable-baselines3"].agent
+        learner, replay = ours.policy_learner.model_dump(), ours.replay
+        assert replay is not None
+        assert learner["learning_rate"] == peer["learning_rate"]
+        assert learner["target_mix"] == peer["tau"]
+        assert list(learner["hidden"]) == peer["policy_kwargs"]["net_arch"]
+        assert ours.schedule.batch_size == peer["batch_size"]
+        assert replay.room == peer["buffer_size"]
+        assert ours.schedule.warmup_transitions == peer["learning_starts"]
+        assert ours.exploration.model_dump()["transitions"] == peer["learning_starts"]
+
+
+def test_what_is_learned_from_a_log_counts_its_steps_and_its_updates() -> None:
+    arms = {arm.name: arm for arm in SUITES["offline"].arms(Request())}
+
+    # 100,000 steps and half as many updates; as many updates as steps for CartPole.
+    assert arms["Hopper-v5: iql"].measure.ticks == 150_000
+    assert arms["CartPole-v1: cql"].measure.ticks == 40_000
+
+
 # -- results ------------------------------------------------------------------------------------
 
 

@@ -142,6 +142,16 @@ def test_a_single_action_leaves_the_temperature_alone() -> None:
     assert torch.equal(learner.training_state()["temperature.log"], before)
 
 
+def test_without_a_learning_rate_the_temperature_stays_as_it_was() -> None:
+    config = DiscreteSacConfig(hidden=(4,), initial_temperature=0.1, temperature_learning_rate=0.0)
+    learner = config.build_learner(config.build_policy(SPEC), SPEC)
+    batch = collate(made_up(8), SPEC, _CPU)
+
+    seen = [learner.update(batch).metrics["temperature"].item() for _ in range(3)]
+
+    assert seen == pytest.approx([0.1] * 3, rel=1e-6)
+
+
 def test_temperature_targets_and_optimizers_survive_a_restart() -> None:
     config = DiscreteSacConfig(hidden=(4,))
     batch = collate(made_up(8), SPEC, _CPU)

@@ -174,6 +174,23 @@ def test_the_temperature_falls_while_the_entropy_is_above_its_target() -> None:
     assert seen[0] == 1.0
 
 
+@_soft_configs
+@pytest.mark.parametrize(("rate", "is_moved"), [(0.0, False), (0.1, True), (None, True)])
+def test_a_temperature_moves_at_its_own_rate_or_at_that_of_the_networks(
+    config: Any, rate: float | None, is_moved: bool
+) -> None:
+    made = config(hidden=(4,), initial_temperature=0.25, temperature_learning_rate=rate)
+    learner = made.build_learner(made.build_policy(BOX_SPEC), BOX_SPEC)
+    batch = collate(made_up(8, spec=BOX_SPEC), BOX_SPEC, _CPU)
+
+    seen = [learner.update(batch).metrics["temperature"].item() for _ in range(2)]
+
+    # The first step of Adam is as long as its rate: 0, 0.1, or the default of the networks, 0.001.
+    length = 0.001 if rate is None else rate
+    assert abs(math.log(seen[1] / seen[0])) == pytest.approx(length, rel=1e-2, abs=1e-9)
+    assert (seen[1] != pytest.approx(0.25, abs=1e-9)) == is_moved
+
+
 def test_each_update_draws_noise_of_its_own() -> None:
     config = SacConfig(hidden=(4,), learning_rate=1e-12)
     learner = config.build_learner(config.build_policy(BOX_SPEC), BOX_SPEC)
