@@ -123,6 +123,14 @@ def over_seeds(name: str, values: Sequence[float]) -> dict[str, float]:
     return {name: mean(values), "standard_error": standard_error(values)}
 
 
+def is_no_worse(
+    found: Mapping[str, float], reference: Mapping[str, float], name: str, errors: float
+) -> bool:
+    """Whether `name`, a mean of `over_seeds`, is behind by at most `errors` standard errors of the difference."""
+    slack = errors * math.hypot(found["standard_error"], reference["standard_error"])
+    return found[name] >= reference[name] - slack
+
+
 def not_run(source: str) -> Finding:
     """The finding about arms that are not available."""
     return Finding({}, {}, source, None)

@@ -12,7 +12,15 @@ from agent_core.config import parse_agent_config
 from benchmarks.paper import settings
 from benchmarks.paper.__main__ import main
 from benchmarks.paper.loop import Episode
-from benchmarks.paper.results import Measured, Outcome, averages, marks_of, mean, standard_error
+from benchmarks.paper.results import (
+    Measured,
+    Outcome,
+    averages,
+    is_no_worse,
+    marks_of,
+    mean,
+    standard_error,
+)
 from benchmarks.paper.suite import Request, missing_kinds, why_not
 from benchmarks.paper.suites import SUITES
 
@@ -181,6 +189,15 @@ def test_means_and_errors_are_over_the_seeds() -> None:
     # Deviations of 1 and 1: sqrt(2 / (2 - 1)) / sqrt(2) = 1
     assert standard_error([1.0, 3.0]) == 1.0
     assert standard_error([4.0]) == 0.0
+
+
+def test_no_worse_means_behind_by_a_few_standard_errors_of_the_difference() -> None:
+    # Deviations of 3 and 4 in the two means make one of 5 in their difference.
+    ours, theirs = ({"return": r, "standard_error": e} for r, e in ((90.0, 3.0), (100.0, 4.0)))
+
+    assert is_no_worse(ours, theirs, "return", errors=2.0)
+    assert not is_no_worse(ours, theirs, "return", errors=1.9)
+    assert is_no_worse(theirs, ours, "return", errors=0.0)
 
 
 # -- the whole of it ----------------------------------------------------------------------------

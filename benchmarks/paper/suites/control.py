@@ -15,7 +15,7 @@ import gymnasium
 
 from benchmarks.paper import settings
 from benchmarks.paper.peers import Peer, peer_settings
-from benchmarks.paper.results import Finding, Measured, not_run, over_seeds
+from benchmarks.paper.results import Finding, Measured, is_no_worse, not_run, over_seeds
 from benchmarks.paper.suite import Arm, Environment, Online, Request, Suite
 
 STEPS: Final = 50_000
@@ -62,15 +62,14 @@ def judge(measured: Measured) -> dict[str, Finding]:
 
 def _compared(measured: Measured, task: str, kind: str) -> Finding:
     ours, peer = f"{task}: {kind}", _peer(task, kind)
-    source = "at least stable-baselines3 with the same settings, less two standard errors of both"
+    source = "stable-baselines3 with the same settings, less two standard errors of the difference"
     if not measured.has(ours):
         return not_run(source)
     found = over_seeds("greedy_return", measured.number(ours, "greedy_return"))
     if not measured.has(peer):
         return Finding(found, {}, source, None)
     theirs = over_seeds("greedy_return", measured.number(peer, "greedy_return"))
-    slack = 2 * (found["standard_error"] + theirs["standard_error"])
-    holds = found["greedy_return"] >= theirs["greedy_return"] - slack
+    holds = is_no_worse(found, theirs, "greedy_return", errors=2.0)
     return Finding(found, theirs, source, holds)
 
 
