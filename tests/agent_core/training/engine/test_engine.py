@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,11 +53,12 @@ def test_a_compiler_replaces_nothing_in_the_thread_that_makes_updates(
 ) -> None:
     tracing: list[threading.Thread] = []
     symbolic_trace = torch.fx.symbolic_trace
-    monkeypatch.setattr(
-        torch.fx,
-        "symbolic_trace",
-        lambda f: tracing.append(threading.current_thread()) or symbolic_trace(f),
-    )
+
+    def noted(function: Callable[..., Any]) -> GraphModule:
+        tracing.append(threading.current_thread())
+        return symbolic_trace(function)
+
+    monkeypatch.setattr(torch.fx, "symbolic_trace", noted)
     monkeypatch.setattr(torch._inductor, "compile", _traces_first)
     for once in (InterpreterShim._dummy_gm, prepare_compiler):
         once.cache_clear()
