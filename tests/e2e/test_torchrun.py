@@ -52,7 +52,7 @@ async def assert_learned_what_one_process_learns(studio: Studio, together: Polic
     """Everything once and in order: the counters to the digit, the weights up to rounding.
 
     All weights together: where a unit is active for one row by a hair, Adam makes a whole step of the last bits, for
-    all weights of that unit. That was 1.5e-4 of their norm on one kind of CPU, and 3e-8 on others.
+    all weights of that unit. On one kind of CPU that was 1.5e-4 of their norm.
     """
     alone = PolicyTraining(studio.config, CPU)
     alone.take(await studio.replay.after(studio.keys, "0-0", 1_000_000), frozenset())
