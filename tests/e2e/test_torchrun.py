@@ -49,21 +49,14 @@ async def refused(studio: Studio) -> str:
 
 
 async def assert_learned_what_one_process_learns(studio: Studio, together: PolicyTraining) -> None:
-    """Everything once and in order: the counters to the digit, the weights up to rounding.
-
-    All weights together: where a unit is active for one row by a hair, Adam makes a whole step of the last bits, for
-    all weights of that unit. On one kind of CPU that was 1.5e-4 of their norm.
-    """
+    """Everything once and in order: the counters to the digit, the weights up to rounding."""
     alone = PolicyTraining(studio.config, CPU)
     alone.take(await studio.replay.after(studio.keys, "0-0", 1_000_000), frozenset())
     assert together.progress == alone.progress
     assert (together.experience, together.updates) == (alone.experience, alone.updates)
-    found, wanted = (
-        torch.cat([weight.flatten() for weight in one.policy.state_dict().values()])
-        for one in (together, alone)
-    )
-    apart = torch.linalg.vector_norm(found - wanted) / torch.linalg.vector_norm(wanted)
-    assert apart < 1e-3
+    weights = together.policy.state_dict()
+    for name, weight in alone.policy.state_dict().items():
+        torch.testing.assert_close(weights[name], weight, rtol=1e-4, atol=1e-5)
 
 
 async def test_after_a_killed_rank_all_begin_again_at_the_checkpoint(
@@ -73,7 +66,9 @@ async def test_after_a_killed_rank_all_begin_again_at_the_checkpoint(
     others do not wait for it: all end."""
     document = sequential() | {"learning": {"publish_every_s": 0.1, "checkpoint_every_s": 0.1}}
     async with open_studio(redis_url, tmp_path, document) as studio:
-        await studio.append(studio.made_up(1200))
+        # Made up from seed 0, a unit is active by a hair on one kind of CPU: there one process, too, whose weights are
+        # moved by 1e-7, ends 7e-4 away. From seed 3 the ranks and one process end 2e-7 apart.
+        await studio.append(studio.made_up(1200, seed=3))
         torchrun = start_ranks(children, studio, "--nproc-per-node=2", "--max-restarts=1")
         before = await learned(studio, 100, torchrun)
         os.kill(process_of(torchrun, 1), signal.SIGKILL)
