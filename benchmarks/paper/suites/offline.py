@@ -1,8 +1,9 @@
 """Learning from logged data alone (Zhu et al. 2023, table 3, settings of appendix B.2.2).
 
 SAC plays and learns, and everything it did is the data: 100,000 steps at a temperature that stays high, as in the paper.
-Each learner is then trained on it without playing, for half as many updates, and played without exploration. Scores: (return - random) / (expert - random), where random is an
-untrained SAC and expert the best episode in the data (Kostrikov et al. 2022).
+Each learner is then trained on it without playing, for half as many updates (on CartPole as many), and played without
+exploration. Scores: (return - random) / (expert - random), where random is an untrained SAC and expert the best episode
+in the data (Kostrikov et al. 2022).
 """
 
 from __future__ import annotations
