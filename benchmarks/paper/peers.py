@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,21 +54,22 @@ class Peer:
 
     def __call__(self, agent: Mapping[str, Any], seed: int, tick: Tick) -> Outcome:
         started_s = time.perf_counter()
-        made = _made(agent, self.environment(), seed)
+        model = made(agent, self.environment(), seed)
         episodes: list[Episode] = []
-        made.learn(self.ticks, callback=lambda seen, _: _follow(seen, episodes, tick))
+        model.learn(self.ticks, callback=lambda seen, _: _follow(seen, episodes, tick))
         marks = marks_of(self.ticks, self.every)
         return Outcome(
             marks,
             averages(episodes, marks, self.window),
-            {"greedy_return": _greedy_return(made, self.environment(), seed)},
-            updates=int(made._n_updates),
+            {"greedy_return": _greedy_return(model, self.environment(), seed)},
+            updates=int(model._n_updates),
             seconds=round(time.perf_counter() - started_s, 1),
         )
 
 
-def _made(agent: Mapping[str, Any], environment: Environment, seed: int) -> Any:
-    options = dict(agent)
+def made(agent: Mapping[str, Any], environment: Environment, seed: int) -> Any:
+    """The algorithm of the peer with the settings `agent`."""
+    options = deepcopy(dict(agent))  # the peer adds to what it is given
     package = importlib.import_module(_PACKAGE)
     algorithm = getattr(package, options.pop("algorithm"))
     if algorithm is not package.SAC:
@@ -87,12 +89,12 @@ def _follow(seen: Mapping[str, Any], episodes: list[Episode], tick: Tick) -> boo
     return True
 
 
-def _greedy_return(made: Any, environment: Environment, seed: int) -> float:
+def _greedy_return(model: Any, environment: Environment, seed: int) -> float:
     total, observed = 0.0, environment.reset(seed=seed + GREEDY_SEED)[0]
     for _ in range(_GREEDY_EPISODES):
         is_over = False
         while not is_over:
-            action = made.predict(observed, deterministic=True)[0]
+            action = model.predict(observed, deterministic=True)[0]
             observed, reward, terminated, truncated, _ = environment.step(action)
             total += float(reward)
             is_over = terminated or truncated

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -12,6 +15,7 @@ from agent_core.config import parse_agent_config
 from benchmarks.paper import settings
 from benchmarks.paper.__main__ import main
 from benchmarks.paper.loop import Episode
+from benchmarks.paper.peers import made, peer_settings
 from benchmarks.paper.results import (
     Measured,
     Outcome,
@@ -149,6 +153,21 @@ def test_the_peer_of_continuous_control_has_the_settings_that_we_have() -> None:
         assert replay.room == peer["buffer_size"]
         assert ours.schedule.warmup_transitions == peer["learning_starts"]
         assert ours.exploration.model_dump()["transitions"] == peer["learning_starts"]
+
+
+def test_a_peer_that_changes_what_it_is_given_leaves_the_settings_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Adds:
+        def __init__(self, *_: Any, policy_kwargs: dict[str, Any], **__: Any) -> None:
+            policy_kwargs["use_sde"] = False
+
+    monkeypatch.setitem(sys.modules, "stable_baselines3", SimpleNamespace(SAC=Adds))
+    settings = peer_settings("sac")
+
+    made(settings, gymnasium.make("Pendulum-v1"), seed=0)
+
+    assert settings == peer_settings("sac")
 
 
 def test_what_is_learned_from_a_log_counts_its_steps_and_its_updates() -> None:
