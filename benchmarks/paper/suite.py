@@ -81,7 +81,8 @@ class Online:
     """Plays and learns for `ticks` steps, then plays `greedy` episodes without exploration.
 
     `swap_steps`: environment steps between two versions of what acts. `window`: steps over whose episodes
-    a point of the curve is a mean, as in the paper. `every`: steps between two points.
+    a point of the curve is a mean, as in the paper. `every`: steps between two points. `greedy_every`: steps
+    between two looks of `greedy` episodes before the end, of which the highest return is kept; 0 for none.
     """
 
     environment: Callable[[], Environment]
@@ -90,6 +91,7 @@ class Online:
     window: int = 5_000
     every: int = 1_000
     greedy: int = 0
+    greedy_every: int = 0
 
     def why_not(self, agent: Mapping[str, Any]) -> str:
         return why_not(agent)
@@ -97,29 +99,43 @@ class Online:
     def __call__(self, agent: Mapping[str, Any], seed: int, tick: Tick) -> Outcome:
         started_s = time.perf_counter()
         session = Session(parsed(agent), self.environment(), seed=seed, swap_steps=self.swap_steps)
-        for _ in range(self.ticks):
+        looks = []
+        for step in range(1, self.ticks + 1):
             session.step()
+            if self._is_look(step):
+                looks.append(_greedy_return(session, self.environment(), self.greedy))
             tick()
         marks = marks_of(self.ticks, self.every)
         return Outcome(
             marks,
             averages(session.episodes, marks, self.window),
-            self._numbers(session),
+            self._numbers(session, looks),
             session.learner.updates,
             session.learner.skipped_transitions + session.learner.skipped_updates,
             round(time.perf_counter() - started_s, 1),
         )
 
-    def _numbers(self, session: Session) -> dict[str, float]:
+    def _is_look(self, step: int) -> bool:
+        """Whether to play without exploration after `step`: at the end, and in between if so asked."""
+        is_between = self.greedy_every > 0 and step % self.greedy_every == 0
+        return self.greedy > 0 and (is_between or step == self.ticks)
+
+    def _numbers(self, session: Session, looks: Sequence[float]) -> dict[str, float]:
         recent = [one for one in session.episodes if one.end_step > self.ticks - self.window]
         numbers = {"swap_steps": float(self.swap_steps)}
         if recent:
             steps = sum(one.steps for one in recent)
             numbers["cost_per_step"] = sum(one.cost for one in recent) / steps
-        if self.greedy:
-            played = session.greedy_episodes(self.environment(), self.greedy)
-            numbers["greedy_return"] = sum(one.total for one in played) / len(played)
+        if looks:
+            numbers["greedy_return"] = looks[-1]
+        if self.greedy_every:
+            numbers["highest_greedy_return"] = max(looks)
         return numbers
+
+
+def _greedy_return(session: Session, environment: Environment, count: int) -> float:
+    played = session.greedy_episodes(environment, count)
+    return sum(one.total for one in played) / count
 
 
 _SLOTS: Final = {

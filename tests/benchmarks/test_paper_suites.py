@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from benchmarks.paper.results import (
     mean,
     standard_error,
 )
-from benchmarks.paper.suite import Request, missing_kinds, why_not
+from benchmarks.paper.suite import Online, Request, missing_kinds, why_not
 from benchmarks.paper.suites import SUITES
 
 
@@ -58,7 +59,11 @@ def test_a_suite_judges_nothing_that_was_not_run(name: str) -> None:
 @pytest.mark.parametrize("name", SUITES)
 def test_a_suite_judges_what_was_measured_when_it_was_stopped(name: str, labels: Path) -> None:
     numbers = {"greedy_return": 0.5, "cost_per_step": 0.1, "behaviour_return": 0.2}
-    outcome = Outcome([1], [0.1], numbers | {"random_return": 0.0, "expert_return": 1.0})
+    outcome = Outcome(
+        [1],
+        [0.1],
+        numbers | {"random_return": 0.0, "expert_return": 1.0, "highest_greedy_return": 0.6},
+    )
     arms = SUITES[name].arms(Request(data=(labels,)))
     whole = {arm.name: [outcome] for arm in arms}
 
@@ -73,7 +78,7 @@ def test_a_suite_judges_what_was_measured_when_it_was_stopped(name: str, labels:
 @pytest.mark.parametrize("name", SUITES)
 def test_every_claim_is_held_against_a_number_of_the_same_name(name: str, labels: Path) -> None:
     numbers = {"greedy_return": 0.5, "cost_per_step": 0.1, "behaviour_return": 0.2}
-    limits = {"random_return": 0.0, "expert_return": 1.0}
+    limits = {"random_return": 0.0, "expert_return": 1.0, "highest_greedy_return": 0.6}
     outcome = Outcome([10_000, 20_000, 30_000], [0.1, 0.3, 0.5], numbers | limits)
     arms = SUITES[name].arms(Request(data=(labels,)))
 
@@ -92,6 +97,37 @@ def test_a_claim_without_a_number_is_not_measured() -> None:
 
     assert findings["CartPole-v1: dqn learns"].holds is None
     assert findings["CartPole-v1: dqn learns"].measured == {}
+
+
+def test_a_look_at_what_is_learned_changes_nothing_and_the_highest_is_kept() -> None:
+    agent = settings.value_based(gymnasium.make("CartPole-v1"), "dqn", hidden=[4])
+    online = partial(Online, partial(gymnasium.make, "CartPole-v1"), greedy=2)
+
+    early, late, both = (
+        one(agent, 0, lambda: None)
+        for one in (online(ticks=80), online(ticks=160), online(ticks=160, greedy_every=80))
+    )
+
+    looks = (early.numbers["greedy_return"], late.numbers["greedy_return"])
+    assert both.values == late.values
+    assert both.numbers["greedy_return"] == looks[1]
+    assert both.numbers["highest_greedy_return"] == max(looks)
+    assert "highest_greedy_return" not in late.numbers
+
+
+def test_a_history_reaches_500_if_it_does_so_in_every_seed() -> None:
+    def looks(*highest: float) -> list[Outcome]:
+        numbers = ({"greedy_return": 300.0, "highest_greedy_return": one} for one in highest)
+        return [Outcome([1], [250.0], one) for one in numbers]
+
+    outcomes = {"LSTM": looks(500.0, 500.0), "GRU": looks(500.0, 499.9), "no history": looks(40.0)}
+
+    findings = SUITES["partial_cartpole"].judge(Measured(outcomes))
+
+    assert findings["LSTM reaches 500"].holds
+    assert not findings["GRU reaches 500"].holds
+    assert findings["transformer reaches 500"].holds is None
+    assert findings["DQN without a history fails"].holds
 
 
 def test_reinforce_is_held_against_the_mean_of_the_other_learners() -> None:

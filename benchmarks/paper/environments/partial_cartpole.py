@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import gymnasium
@@ -12,17 +13,24 @@ from agent_core.types import Floats
 
 _SEEN: Final = [0, 2]
 """Position of the cart and angle of the pole, of CartPole's four numbers."""
+_LIMITS: Final = np.array([2.4, math.radians(12)], np.float32)
+"""Where an episode ends, on both sides: in metres and radians."""
 
 
 class PartialCartPole(gymnasium.Wrapper[Floats, int, Floats, int]):
-    """Observes `[position, angle]` at even steps of an episode and zeros at odd ones."""
+    """Observes `[position, angle]` at even steps of an episode and zeros at odd ones.
+
+    Both are shares of the limits at which an episode ends, where the paper has metres and radians: in those a
+    velocity is the difference of two small numbers, which a network of unit inputs takes long to see.
+    """
 
     def __init__(self) -> None:
         environment: gymnasium.Env[Floats, int] = gymnasium.make("CartPole-v1")
         super().__init__(environment)
         limits = environment.observation_space
         assert isinstance(limits, spaces.Box)
-        self.observation_space = spaces.Box(limits.low[_SEEN], limits.high[_SEEN], dtype=np.float32)
+        low, high = self._seen(limits.low), self._seen(limits.high)
+        self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self._step = 0
 
     def reset(
@@ -30,10 +38,15 @@ class PartialCartPole(gymnasium.Wrapper[Floats, int, Floats, int]):
     ) -> tuple[Floats, dict[str, Any]]:
         observed, info = self.env.reset(seed=seed, options=options)
         self._step = 0
-        return observed[_SEEN], info
+        return self._seen(observed), info
 
     def step(self, action: int) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         observed, reward, terminated, truncated, info = self.env.step(action)
         self._step += 1
-        shown = np.zeros(2, np.float32) if self._step % 2 else observed[_SEEN]
+        shown = np.zeros(2, np.float32) if self._step % 2 else self._seen(observed)
         return shown, float(reward), terminated, truncated, info
+
+    @staticmethod
+    def _seen(observed: Floats) -> Floats:
+        shares: Floats = observed[_SEEN] / _LIMITS
+        return shares
