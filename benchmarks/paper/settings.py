@@ -52,14 +52,14 @@ def value_based(environment: gymnasium.Env[Any, Any], kind: str, **options: Any)
     }
 
 
-def policy_based(environment: gymnasium.Env[Any, Any], kind: str) -> dict[str, Any]:
+def policy_based(environment: gymnasium.Env[Any, Any], kind: str, **options: Any) -> dict[str, Any]:
     """B.2.1: learning rate 1e-4, one episode at a time, or batches of 32 for `discrete_sac`.
 
     PPO's ratio stays between 0.9 and 1.1; how often it goes through what, the paper leaves open, and Pearl's own
     script (48f1fbb, pearl/utils/scripts/benchmark_config.py) says: 50 batches of 32 for every 200 steps, eight epochs.
     Discrete SAC tunes its temperature, which the paper fixes to 0.1.
     """
-    learner: dict[str, Any] = {"kind": kind, **_SMALL, "learning_rate": 1e-4, **_OWN.get(kind, {})}
+    learner = {"kind": kind, **_SMALL, "learning_rate": 1e-4, **_OWN.get(kind, {}), **options}
     is_on_policy = kind != "discrete_sac"
     return {
         **sized(environment),

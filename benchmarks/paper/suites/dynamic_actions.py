@@ -1,12 +1,14 @@
 """CartPole and Acrobot that lose an action at every fourth step (Zhu et al. 2023, figure 7).
 
-The paper finds that all learn, except for REINFORCE, which falls behind.
+The paper finds that all learn, except for REINFORCE, which falls behind. Discrete SAC has DQN's rate here,
+targets that follow faster, and an entropy of half of the largest: at a rate of 1e-4 it had not learned to end an
+episode of Acrobot after 40,000 steps, at shares of .3, .5 and .8 of the largest entropy.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import gymnasium
 
@@ -19,6 +21,15 @@ STEPS: Final = 100_000
 _TASKS: Final = {"CartPole-v1": (1, 195.0), "Acrobot-v1": (2, -200.0)}
 """The action that is deleted, and the return from which on the task counts as learned: random play has about 20 and -500."""
 _LEARNERS: Final = ("dqn", "discrete_sac", "ppo")
+_OWN: Final[dict[str, dict[str, Any]]] = {
+    "discrete_sac": {
+        "learning_rate": 1e-3,
+        "target_mix": 0.05,
+        "target_entropy_share": 0.5,
+        "initial_temperature": 1.0,
+        "temperature_learning_rate": 1e-3,
+    }
+}
 _BEHIND: Final = "reinforce"
 
 
@@ -28,7 +39,8 @@ def arms(request: Request) -> list[Arm]:
 
 def _arm(task: str, kind: str, request: Request) -> Arm:
     made = _environment(task)
-    agent = settings.value_based(made, kind) if kind == "dqn" else settings.policy_based(made, kind)
+    build = settings.value_based if kind == "dqn" else settings.policy_based
+    agent = build(made, kind, **_OWN.get(kind, {}))
     online = Online(
         partial(_environment, task), request.steps or STEPS, 10 if kind == "dqn" else 1, greedy=10
     )
