@@ -87,8 +87,12 @@ def _agrees(
     if form == PLAIN:
         return True
     plain, blocks = twin_of(step), -(-_LONG_RUN // count)
-    short = min(_apart(form, plain, batches, count, 1) for _ in range(_TRIES))
-    long = _apart(form, plain, batches, count, blocks)
+    try:
+        short = min(_apart(form, plain, batches, count, 1) for _ in range(_TRIES))
+        long = _apart(form, plain, batches, count, blocks)
+    except Exception as error:  # noqa: BLE001  # a program may raise anything; the others may do
+        _log.warning("updates %s are refused: %s", form.name, told(error))
+        return False
     if short <= _TOLERANCE[precision] and long <= _LONG_TOLERANCE[precision]:
         return True
     _log.warning("updates %s are refused: they differ by %.1e and %.1e", form.name, short, long)

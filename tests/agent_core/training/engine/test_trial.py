@@ -106,6 +106,21 @@ def test_a_compiler_that_fails_leaves_the_plain_form_and_says_so(
     assert "updates are not compiled: RuntimeError: g++: not found" in caplog.messages
 
 
+def test_a_form_that_fails_when_it_is_run_is_refused_and_the_others_are_tried(
+    work: Work, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crashing(graph: object, example: object, options: object) -> Callable[..., Any]:
+        del graph, example, options
+        return lambda *arguments: _missing(*arguments[:3])
+
+    _compiler(monkeypatch, crashing)
+
+    chosen = fastest(*work, "full")
+
+    assert chosen.name.startswith("plain, matmul ")
+    assert "are refused: RuntimeError: g++: not found" in caplog.text
+
+
 def test_a_form_is_tried_at_the_place_in_a_period_that_it_was_built_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
