@@ -21,7 +21,8 @@ class PartialCartPole(gymnasium.Wrapper[Floats, int, Floats, int]):
     """Observes `[position, angle]` at even steps of an episode and zeros at odd ones.
 
     Both are shares of the limits at which an episode ends, where the paper has metres and radians: in those a
-    velocity is the difference of two small numbers, which a network of unit inputs takes long to see.
+    velocity is the difference of two small numbers, which a network takes long to see. In a policy file the `scale`
+    of a feature does the same.
     """
 
     def __init__(self) -> None:
