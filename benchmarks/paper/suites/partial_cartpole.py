@@ -3,7 +3,7 @@
 DQN alone fails; with a history of four steps it learns to keep the pole up for a whole episode. Copied targets make
 DQN waver once it has learned, as on the whole CartPole, so it is looked at without exploration every 5,000 steps: the
 claim is about the best of these looks, and what it plays at the end stands beside it. B.4 has an LSTM of two layers of
-128 units; ours has one.
+128 units; ours has one. The transformer has a head for each step of the window: with two it had reached 260 after 50,000 steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HISTORIES: Final[dict[str, dict[str, Any]]] = {
     _NONE: {"kind": "none"},
     "LSTM": {"kind": "lstm", "window": _WINDOW, "hidden_dim": 128},
     "GRU": {"kind": "gru", "window": _WINDOW, "hidden_dim": 128},
-    "transformer": {"kind": "transformer", "window": _WINDOW, "width": 128},
+    "transformer": {"kind": "transformer", "window": _WINDOW, "width": 128, "heads": _WINDOW},
 }
 _WHOLE: Final = 500.0
 """The return of an episode that lasts to its end."""
