@@ -3,7 +3,8 @@
 DQN alone fails; with a history of four steps it learns to keep the pole up for a whole episode. Copied targets make
 DQN waver once it has learned, as on the whole CartPole, so it is looked at without exploration every 5,000 steps: the
 claim is about the best of these looks, and what it plays at the end stands beside it. B.4 has an LSTM of two layers of
-128 units; ours has one. The transformer has a head for each step of the window: with two it had reached 260 after 50,000 steps.
+128 units; ours has one. The transformer has a head for each step of the window, and sinusoids for their ages: with two heads
+and learned ages it had reached 260 after 50,000 steps, with four heads 500 in two of three seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ _HISTORIES: Final[dict[str, dict[str, Any]]] = {
     _NONE: {"kind": "none"},
     "LSTM": {"kind": "lstm", "window": _WINDOW, "hidden_dim": 128},
     "GRU": {"kind": "gru", "window": _WINDOW, "hidden_dim": 128},
-    "transformer": {"kind": "transformer", "window": _WINDOW, "width": 128, "heads": _WINDOW},
+    "transformer": {
+        "kind": "transformer",
+        "window": _WINDOW,
+        "width": 128,
+        "heads": _WINDOW,
+        "positions": "sinusoidal",
+    },
 }
 _WHOLE: Final = 500.0
 """The return of an episode that lasts to its end."""
