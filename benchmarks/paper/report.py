@@ -42,10 +42,11 @@ def judged(result: SuiteResult) -> SuiteResult:
 
 
 def write(result: SuiteResult, path: Path) -> None:
-    """The result as JSON, and its curves beside it."""
+    """The result as JSON, and its curves beside it, if it has any."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    plot(result, path.with_suffix(".png"))
+    if result.has_curves:
+        plot(result, path.with_suffix(".png"))
 
 
 def write_page() -> None:
@@ -86,7 +87,7 @@ def _section(result: SuiteResult) -> list[str]:
         f"`{result.command}`, {result.date}: {result.told_seeds}, {result.seconds:.0f} s. Machine: {result.machine.sentence()}.",
         _table(rows(result)),
         *(f"{arm}: {reason}." for arm, reason in result.unavailable.items()),
-        f"![curves](results/{result.suite}.png)",
+        *([f"![curves](results/{result.suite}.png)"] if result.has_curves else []),
     ]
 
 

@@ -66,6 +66,12 @@ class SuiteResult(msgspec.Struct, frozen=True):
         return sum(one.seconds for outcomes in self.outcomes.values() for one in outcomes)
 
     @property
+    def has_curves(self) -> bool:
+        """Whether there is something to draw: what was learned without playing has no curve."""
+        outcomes = (one for found in self.outcomes.values() for one in found)
+        return any(value is not None for one in outcomes for value in one.values)
+
+    @property
     def told_seeds(self) -> str:
         """ "3 seeds", or "2 to 3 seeds" of an arm."""
         counts = [len(found) for found in self.outcomes.values()] or [0]

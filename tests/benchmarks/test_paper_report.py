@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from benchmarks.machine import Machine
-from benchmarks.paper.report import PAGE, judged, page, rows, stored
+from benchmarks.paper.report import PAGE, judged, page, rows, stored, write
 from benchmarks.paper.results import Finding, Outcome, SuiteResult
 
 MACHINE = Machine("Some CPU", 2, 24.0, "Linux 6", "3.11.7", {"torch": "2.0"})
@@ -53,6 +55,16 @@ def test_the_page_says_when_arms_have_fewer_seeds_than_others() -> None:
     result = msgspec.structs.replace(a_result(), outcomes={"SARSA": known, "DQN": known * 3})
 
     assert "12:00 UTC: 1 to 3 seeds, 49 s." in page([result])
+
+
+def test_the_page_shows_curves_where_there_are_some(tmp_path: Path) -> None:
+    without = a_result()
+    drawn = msgspec.structs.replace(without, outcomes={"SARSA": [Outcome([1], [5.0])]})
+
+    for result, is_shown in ((without, False), (drawn, True)):
+        write(result, tmp_path / "cartpole.json")
+        assert ("![curves](results/cartpole.png)" in page([result])) == is_shown
+        assert (tmp_path / "cartpole.png").exists() == is_shown
 
 
 def test_the_page_counts_the_claims_that_hold_among_those_that_were_measured() -> None:
