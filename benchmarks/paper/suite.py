@@ -128,7 +128,7 @@ class Online:
             numbers["cost_per_step"] = sum(one.cost for one in recent) / steps
         if looks:
             numbers["greedy_return"] = looks[-1]
-        if self.greedy_every:
+        if looks and self.greedy_every:
             numbers["highest_greedy_return"] = max(looks)
         return numbers
 
