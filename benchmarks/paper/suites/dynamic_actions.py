@@ -3,7 +3,7 @@
 The paper finds that all learn, except for REINFORCE, which falls behind. Discrete SAC has DQN's rate here, targets
 that follow twice as fast, and an entropy of half of the largest: at a rate of 1e-4 it had not learned to end an episode
 of Acrobot after 35,000 steps, at shares of .3, .5 and .8 of the largest entropy. With targets mixed by .05 it had, and
-lost it again after 50,000 steps.
+lost it again after 50,000 steps. These settings were found on one seed; of three, Acrobot is learned in that one alone.
 """
 
 from __future__ import annotations

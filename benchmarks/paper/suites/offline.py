@@ -3,7 +3,8 @@
 SAC plays and learns, and everything it did is the data: 100,000 steps at a temperature that stays high, as in the paper.
 Each learner is then trained on it without playing, for half as many updates (on CartPole as many), and played without
 exploration. Scores: (return - random) / (expert - random), where random is an untrained SAC and expert the best episode
-in the data (Kostrikov et al. 2022).
+in the data (Kostrikov et al. 2022). On Hopper the last policy of one seed says little: from one log IQL had a return of 1,026
+after 25,000 updates and of 165 after 50,000, and from that log made again 262 and 1,974 after 30,000 and 50,000.
 """
 
 from __future__ import annotations
