@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, PositiveInt
 
 from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, Update
-from agent_core.policy_learners.gradient import GradientStep
+from agent_core.policy_learners.gradient import GradientStep, MaxGradientNorm
 from agent_core.policy_learners.parts import LearnsInBatches
 from agent_core.types import TransitionBatch
 
@@ -19,7 +19,7 @@ class CloningConfig(PolicyLearnerConfig):
 
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
     learning_rate: float = Field(default=1e-3, gt=0)
-    max_gradient_norm: float = Field(default=10.0, gt=0)
+    max_gradient_norm: MaxGradientNorm = None
 
 
 class CloningLearner(LearnsInBatches):

@@ -16,7 +16,7 @@ from agent_core.functional.td import one_step_target
 from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, Update
 from agent_core.networks.box import BoxActor, BoxCritics
 from agent_core.policy_learners.box import DeterministicBoxPolicy
-from agent_core.policy_learners.gradient import Step
+from agent_core.policy_learners.gradient import MaxGradientNorm, Step
 from agent_core.policy_learners.parts import (
     LearnsInBatches,
     UpdateNoise,
@@ -38,7 +38,7 @@ class DeterministicConfig(PolicyLearnerConfig):
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128)
     discount: float = Field(default=0.99, ge=0, le=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    max_gradient_norm: float = Field(default=10.0, gt=0)
+    max_gradient_norm: MaxGradientNorm = None
     target_mix: float = Field(default=0.005, gt=0, le=1)
 
     def build_policy(self, spec: ProblemSpec) -> DeterministicBoxPolicy:

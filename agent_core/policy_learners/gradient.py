@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import torch
+from pydantic import Field
 
 from agent_core.functional import adam
 from agent_core.interfaces import TrainingState
 from agent_core.policy_learners.weights import Weights
+
+MaxGradientNorm: TypeAlias = Annotated[float | None, Field(gt=0)]
+"""The Euclidean norm to which the gradient of one batch is cut; None cuts nothing. A mean is learned from all batches
+alike: where those that hold a rare, large reward are cut, what earns it seems to be worth less."""
 
 
 class Step(NamedTuple):
@@ -20,18 +26,22 @@ class Step(NamedTuple):
 
 
 class GradientStep:
-    """AdamW with the gradient's norm bounded, which refuses a gradient that is not finite.
+    """AdamW which refuses a gradient that is not finite.
 
-    `max_norm`: the largest Euclidean norm of the whole gradient. Nothing here asks for the value of a number,
-    so a step can be part of a compiled program.
+    Nothing here asks for the value of a number, so a step can be part of a compiled program.
     """
 
     def __init__(
-        self, weights: Weights, *, learning_rate: float, weight_decay: float, max_norm: float
+        self,
+        weights: Weights,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        max_norm: MaxGradientNorm,
     ) -> None:
         self.weights = weights
         self._rates = adam.Rates(learning_rate, weight_decay)
-        self._max_norm = max_norm
+        self._max_norm = math.inf if max_norm is None else max_norm
         self._flat = torch.zeros(2, len(weights.flat), device=weights.flat.device)
         self._steps = torch.zeros(1, device=weights.flat.device)
         self._moments = adam.Moments(self._flat[0], self._flat[1], self._steps)

@@ -18,7 +18,7 @@ from agent_core.functional.implicit import expectile_loss, imitation_loss, prefe
 from agent_core.functional.td import one_step_target
 from agent_core.interfaces import PolicyLearnerConfig, ServedPolicy, Update
 from agent_core.networks.perceptrons import StateNetwork
-from agent_core.policy_learners.gradient import Step
+from agent_core.policy_learners.gradient import MaxGradientNorm, Step
 from agent_core.policy_learners.parts import LearnsInBatches, adam_of, frozen_copy, named
 from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, TransitionBatch
@@ -41,7 +41,7 @@ class ImplicitConfig(PolicyLearnerConfig):
     expectile: float = Field(default=0.7, ge=0.5, lt=1)
     inverse_temperature: float = Field(default=3.0, ge=0)
     learning_rate: float = Field(default=3e-4, gt=0)
-    max_gradient_norm: float = Field(default=10.0, gt=0)
+    max_gradient_norm: MaxGradientNorm = None
     target_mix: float = Field(default=0.005, gt=0, le=1)
 
 

@@ -14,7 +14,7 @@ from agent_core.functional.batch_draws import normals
 from agent_core.functional.draws import splitmix
 from agent_core.functional.flat_state import below, under
 from agent_core.interfaces import ServedPolicy, TrainingState, Update
-from agent_core.policy_learners.gradient import SKIPPED, GradientStep, Step
+from agent_core.policy_learners.gradient import SKIPPED, GradientStep, MaxGradientNorm, Step
 from agent_core.policy_learners.weights import Weights
 from agent_core.types import TransitionBatch
 
@@ -127,7 +127,10 @@ class UpdateNoise(Cell):
 
 
 def adam_of(
-    weights: Weights, learning_rate: float, max_norm: float, weight_decay: float = 0.0
+    weights: Weights,
+    learning_rate: float,
+    max_norm: MaxGradientNorm = None,
+    weight_decay: float = 0.0,
 ) -> GradientStep:
     """The optimizer of `weights`."""
     return GradientStep(

@@ -3,6 +3,9 @@
 Schulman et al. 2017, with the advantages of Schulman et al. 2016. The probability, or density, that an
 action had when it was taken is the logged propensity, so whatever was really played counts: a floor, a
 filter, the noise of an exploration, an older version of the policy.
+
+A large reward that is rare moves the policy no further than the clip allows: where it makes the mean, an
+action that always pays a little is preferred to it.
 """
 
 from __future__ import annotations

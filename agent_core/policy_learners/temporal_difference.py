@@ -22,6 +22,7 @@ from agent_core.interfaces import (
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
+from agent_core.policy_learners.gradient import MaxGradientNorm
 from agent_core.policy_learners.parts import LearnsInBatches, adam_of
 from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, RaggedActions, TransitionBatch
@@ -39,7 +40,7 @@ class TemporalDifferenceConfig(PolicyLearnerConfig):
     discount: float = Field(default=0.99, ge=0, le=1)
     learning_rate: float = Field(default=5e-4, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    max_gradient_norm: float = Field(default=10.0, gt=0)
+    max_gradient_norm: MaxGradientNorm = None
     target_mix: float = Field(default=0.01, gt=0, le=1)
     target_period_updates: int = Field(default=1, ge=1)
 
@@ -47,12 +48,13 @@ class TemporalDifferenceConfig(PolicyLearnerConfig):
 class HuberConfig(TemporalDifferenceConfig):
     """What configures those with a Huber loss.
 
-    `huber_bend`: errors up to it count by their square, larger ones in proportion; None squares all. With
-    a bend far below the returns and a target that is copied, values may grow without bound: the few
-    transitions that end an episode pull no harder than any other.
+    `huber_bend`: errors up to it count by their square, larger ones in proportion; None squares all, which
+    alone makes values means. With a bend far below the returns what is rare counts for little, and with
+    a target that is copied values may grow without bound: the few transitions that end an episode
+    pull no harder than any other.
     """
 
-    huber_bend: float | None = Field(default=1.0, gt=0)
+    huber_bend: float | None = Field(default=None, gt=0)
 
 
 class Losses(NamedTuple):
@@ -95,7 +97,7 @@ class TemporalDifferenceLearner(LearnsInBatches, Generic[_Network]):
     """Trains a copy of the served network.
 
     The served network is the target network: an average over the recent past of the trained one, which
-    jumps from update to update. Of DQN with the default settings 6 of 8 seeds had an average return of
+    jumps from update to update. Of DQN with a Huber loss, bent at 1, 6 of 8 seeds had an average return of
     195 over 100 episodes of CartPole within 25,000 steps; acting by the trained network, 4 of the same 8.
     """
 

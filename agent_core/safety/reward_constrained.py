@@ -172,7 +172,7 @@ class ConstrainedLearner(LearnsInBatches):
         self._critics = critics.to(device)
         self._target = frozen_copy(self._critics)
         self._weights, self._target_weights = Weights(self._critics), Weights(self._target)
-        self._step = adam_of(self._weights, config.learning_rate, _MAX_GRADIENT_NORM)
+        self._step = adam_of(self._weights, config.learning_rate)
         initial = torch.tensor(config.initial_multiplier, dtype=torch.float64, device=device)
         self._multiplier = Cell(initial)
         parts: dict[str, Part] = {f"learner.{n}": part for n, part in learner.parts.items()}
@@ -260,7 +260,6 @@ class ConstrainedLearner(LearnsInBatches):
         return found | {SKIPPED: refused}
 
 
-_MAX_GRADIENT_NORM = 10.0
 _PASSES, _BATCH_ROWS = 4, 64
 
 

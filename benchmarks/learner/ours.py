@@ -58,8 +58,10 @@ def _fed(task: Task, engine: UpdateEngine) -> Contestant:
 
 
 def config_of(task: Task) -> PolicyLearnerConfig:
-    """The learner as a policy file would have it."""
-    settings: dict[str, Any] = {"kind": task.kind, "hidden": task.hidden}
+    """The learner as a policy file would have it, with the loss and the cut of the bare loops."""
+    settings: dict[str, Any] = {"kind": task.kind, "hidden": task.hidden, "max_gradient_norm": 10.0}
+    if task.kind in ("dqn", "cql"):
+        settings["huber_bend"] = 1.0
     if task.kind == "ppo":
         settings |= {"epochs": 1, "minibatch_size": task.batch_size}
     config: PolicyLearnerConfig = TypeAdapter(AnyLearner).validate_python(settings)

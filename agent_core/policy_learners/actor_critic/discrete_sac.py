@@ -26,7 +26,7 @@ from agent_core.networks.box import Temperature
 from agent_core.networks.perceptrons import ActionValueNetwork
 from agent_core.networks.twin_critics import TwinCritics
 from agent_core.policy_learners.actor import ActorPolicy, log_policy
-from agent_core.policy_learners.gradient import Step
+from agent_core.policy_learners.gradient import MaxGradientNorm, Step
 from agent_core.policy_learners.parts import LearnsInBatches, adam_of, frozen_copy, named
 from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, TransitionBatch
@@ -51,7 +51,7 @@ class DiscreteSacConfig(PolicyLearnerConfig):
     learning_rate: float = Field(default=3e-4, gt=0)
     temperature_learning_rate: float = Field(default=3e-4, ge=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    max_gradient_norm: float = Field(default=10.0, gt=0)
+    max_gradient_norm: MaxGradientNorm = None
     target_mix: float = Field(default=0.005, gt=0, le=1)
     target_entropy_share: float = Field(default=0.3, ge=0, le=1)
     initial_temperature: float = Field(default=0.2, gt=0)

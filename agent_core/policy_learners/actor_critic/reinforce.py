@@ -23,7 +23,7 @@ from agent_core.interfaces import (
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, StateNetwork
 from agent_core.policy_learners.actor import ActorPolicy, chosen_log_probability
-from agent_core.policy_learners.gradient import Step
+from agent_core.policy_learners.gradient import MaxGradientNorm, Step
 from agent_core.policy_learners.parts import LearnsInBatches, Part, adam_of, named
 from agent_core.policy_learners.weights import Weights
 from agent_core.types import ProblemSpec, Rollout, TransitionBatch
@@ -47,7 +47,7 @@ class ReinforceConfig(PolicyLearnerConfig):
     learning_rate: float = Field(default=1e-3, gt=0)
     baseline_learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    max_gradient_norm: float = Field(default=10.0, gt=0)
+    max_gradient_norm: MaxGradientNorm = None
 
     def build_policy(self, spec: ProblemSpec) -> ActorPolicy:
         return ActorPolicy(spec, self.hidden)

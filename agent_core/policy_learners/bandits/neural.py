@@ -23,6 +23,7 @@ from agent_core.interfaces import (
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, NumpyActionValue
+from agent_core.policy_learners.gradient import MaxGradientNorm
 from agent_core.policy_learners.parts import LearnsInBatches, adam_of
 from agent_core.policy_learners.weights import Weights
 from agent_core.types import (
@@ -50,7 +51,7 @@ class NeuralConfig(PolicyLearnerConfig):
     loss: Literal["squared", "log"] = "squared"
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    max_gradient_norm: float = Field(default=10.0, gt=0)
+    max_gradient_norm: MaxGradientNorm = None
 
     def build_policy(self, spec: ProblemSpec) -> NeuralPolicy:
         return NeuralPolicy(spec, self.hidden, is_logistic=self.loss == "log")

@@ -26,6 +26,7 @@ from agent_core.interfaces import (
     Update,
 )
 from agent_core.networks.perceptrons import ActionValueNetwork, JointFeatures, NumpyFeatures
+from agent_core.policy_learners.gradient import MaxGradientNorm
 from agent_core.policy_learners.parts import LearnsInBatches, adam_of
 from agent_core.policy_learners.weights import Weights
 from agent_core.types import (
@@ -53,7 +54,7 @@ class NeuralLinearConfig(PolicyLearnerConfig):
     ridge: float = Field(default=1.0, gt=0)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    max_gradient_norm: float = Field(default=10.0, gt=0)
+    max_gradient_norm: MaxGradientNorm = None
     refresh_period_updates: int = Field(default=100, ge=1)
 
     @property

@@ -38,8 +38,7 @@ def _pair(task: str, kind: str, request: Request) -> list[Arm]:
 
 def _agent(environment: Environment, kind: str, peer: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `peer` in our words."""
-    rate = {"learning_rate": peer["learning_rate"], "max_gradient_norm": 1e6}
-    agent = settings.continuous(environment, kind, **rate)
+    agent = settings.continuous(environment, kind, learning_rate=peer["learning_rate"])
     uniform = {"kind": "warm_up", "transitions": peer["learning_starts"]}
     return agent | {"exploration": uniform | {"then": agent["exploration"]}}
 

@@ -127,7 +127,8 @@ def test_a_form_is_tried_at_the_place_in_a_period_that_it_was_built_for(
     _compiler(monkeypatch, as_it_is)
     monkeypatch.setitem(trial._LONG_TOLERANCE, "full", 1e-4)
     # Copies of the target fall on updates 2, then on 4 and 6, then on 8, ...
-    copying = small(DqnConfig, target_period_updates=2, target_mix=1.0, learning_rate=0.05)
+    tame = {"learning_rate": 0.05, "huber_bend": 1.0, "max_gradient_norm": 10.0}
+    copying = small(DqnConfig, target_period_updates=2, target_mix=1.0, **tame)
     work = work_of(copying, 3)
 
     fastest(*work, "full")
