@@ -36,7 +36,8 @@ class IqnConfig(TemporalDifferenceConfig):
     `samples`: how many probabilities are drawn for each transition of an update, for what is trained
     and again for its target (the paper's N and N'). `quantiles`: K, size of the grid that acts.
     `kappa`: where the loss turns from quadratic to linear, in units of the return. The paper has 1, for
-    rewards of 1; a risk measure needs it well below the spread of returns.
+    rewards of 1; a risk measure needs it well below the spread of returns. What is as rare as one of the
+    quantiles hardly moves the value.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(

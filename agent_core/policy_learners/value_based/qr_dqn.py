@@ -30,7 +30,8 @@ class QrDqnConfig(TemporalDifferenceConfig):
 
     `quantiles`: K, how many. `kappa`: where the loss turns from quadratic to linear, in units of the
     return. The papers have 1, for rewards of 1; a risk measure needs it well below the spread of returns,
-    for above it quantiles are drawn towards the mean.
+    for above it quantiles are drawn towards the mean. An outcome with a probability below 1 / (2 K) moves
+    no quantile, and not the value either.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
