@@ -50,11 +50,11 @@ def _policy_based(request: Request) -> list[Arm]:
     cartpole = gymnasium.make("CartPole-v1")
     online = Online(_environment, request.steps or _POLICY_STEPS, greedy=10)
     return [
-        Arm(name, settings.policy_based(cartpole, kind), online)
-        for name, kind in (
-            ("REINFORCE", "reinforce"),
-            ("PPO", "ppo"),
-            ("discrete SAC", "discrete_sac"),
+        Arm(name, settings.policy_based(cartpole, kind, **own), online)
+        for name, kind, own in (
+            ("REINFORCE", "reinforce", {}),
+            ("PPO", "ppo", {}),
+            ("discrete SAC", "discrete_sac", {"max_gradient_norm": 10.0}),
         )
     ]
 
