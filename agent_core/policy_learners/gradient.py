@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
 
 class GradientStep:
-    """AdamW which refuses a gradient that is not finite.
+    """AdamW which refuses a gradient that is not finite, and cuts one that is longer than `max_norm`.
 
     Nothing here asks for the value of a number, so a step can be part of a compiled program.
     """
